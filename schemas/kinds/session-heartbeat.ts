@@ -1,0 +1,22 @@
+import { defineKind } from '../define.ts';
+import { words } from '../words.ts';
+
+export const sessionHeartbeat = defineKind({
+  kind: 'session.heartbeat',
+  doc: 'The stream is alive; a signed checkpoint over all events before this one.',
+  role: 'protocol',
+  required: ['chain_count', 'chain_head'],
+  optional: ['signature', 'attrs'],
+  summary: (e) => `checkpoint over ${words(e.chain_count)} events`,
+  samples: [
+    {
+      chain_count: 1000,
+      chain_head: 'abababababababababababababababababababababababababababababababab',
+      signature: 'c2ln',
+    },
+    {
+      chain_count: 0,
+      chain_head: '0000000000000000000000000000000000000000000000000000000000000000',
+    },
+  ],
+});

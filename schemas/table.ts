@@ -1,0 +1,116 @@
+/**
+ * Registry -> tables. `eventsTable()` is the wanted state; `migrations/` is how a database gets
+ * there, append-only; a test holds the two together.
+ */
+import type { Field } from './define.ts';
+import { ALL_FIELDS } from './registry.ts';
+
+export const DATABASE = 'telltale';
+export const EVENTS_TABLE = `${DATABASE}.events`;
+export const DEAD_TABLE = `${DATABASE}.dead_letters`;
+export const STREAMS_TABLE = `${DATABASE}.streams`;
+export const MIGRATIONS_TABLE = `${DATABASE}.migrations`;
+
+/** One column of `events`, as DDL. */
+export function columnDdl(name: string, field: Field): string {
+  const codec = field.column.codec === '' ? '' : ` CODEC(${field.column.codec})`;
+  return `${name} ${field.column.type}${codec} COMMENT '${field.doc.replaceAll("'", '’')}'`;
+}
+
+/** The skip index of a column, as DDL; undefined where it has none. */
+export function indexDdl(name: string, field: Field): string | undefined {
+  return field.column.index === undefined
+    ? undefined
+    : `INDEX ix_${name} ${name} TYPE ${field.column.index}`;
+}
+
+/** CREATE TABLE of `events`. */
+export function eventsTable(): string {
+  const columns = Object.entries(ALL_FIELDS).map(([name, field]) => columnDdl(name, field));
+  const indexes = Object.entries(ALL_FIELDS).flatMap(
+    ([name, field]) => indexDdl(name, field) ?? [],
+  );
+  const derived = [
+    "ingested_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC') CODEC(Delta(8), ZSTD(1)) COMMENT 'When the row was written; not part of the event.'",
+    "argv_line String MATERIALIZED arrayStringConcat(argv, ' ') CODEC(ZSTD(1)) COMMENT 'argv joined by blanks, for search; not part of the event.'",
+    'INDEX ix_argv_line argv_line TYPE text(tokenizer = splitByNonAlpha, preprocessor = lower(argv_line))',
+    'INDEX ix_stream_id stream_id TYPE bloom_filter(0.01) GRANULARITY 4',
+  ];
+  return `CREATE TABLE ${EVENTS_TABLE} (
+  ${[...columns, ...derived.slice(0, 2), ...indexes, ...derived.slice(2)].join(',\n  ')}
+) ENGINE = MergeTree
+PARTITION BY toYYYYMMDD(ts)
+ORDER BY (tenant, session_id, ts, seq)
+SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 10000, fsync_after_insert = 1`;
+}
+
+/** CREATE TABLE of the dead letters: bytes that could not be stored, with their reason. */
+export function deadTable(): string {
+  return `CREATE TABLE ${DEAD_TABLE} (
+  tenant LowCardinality(String) COMMENT 'As far as the header said.',
+  session_id String,
+  stream_id String,
+  seq Nullable(UInt32),
+  reason LowCardinality(String),
+  field String COMMENT 'Which field or place is at fault.',
+  detail String COMMENT 'What is wrong, in words.',
+  bytes_base64 String CODEC(ZSTD(3)) COMMENT 'The very bytes.',
+  origin String COMMENT 'topic/partition/offset/line, or the spool’s frame.',
+  parked_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
+) ENGINE = MergeTree
+PARTITION BY toYYYYMM(parked_at)
+ORDER BY (tenant, session_id, stream_id, parked_at)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1`;
+}
+
+/**
+ * CREATE TABLE of `streams`: where each stream is. Only aggregates that may be applied twice
+ * (min, max, any) stand here, so that a repeated insert can't make it lie; counts come from
+ * `events`.
+ */
+export function streamsTable(): string {
+  return `CREATE TABLE ${STREAMS_TABLE} (
+  tenant LowCardinality(String),
+  session_id UUID,
+  stream_id UUID,
+  first_ts SimpleAggregateFunction(min, DateTime64(9, 'UTC')),
+  last_ts SimpleAggregateFunction(max, DateTime64(9, 'UTC')),
+  last_seq SimpleAggregateFunction(max, UInt32),
+  agent SimpleAggregateFunction(max, String),
+  host SimpleAggregateFunction(max, String),
+  user SimpleAggregateFunction(max, String)
+) ENGINE = AggregatingMergeTree
+ORDER BY (tenant, session_id, stream_id)`;
+}
+
+/** The view that fills `streams`. */
+export function streamsView(): string {
+  return `CREATE MATERIALIZED VIEW ${STREAMS_TABLE}_mv TO ${STREAMS_TABLE} AS
+SELECT tenant, session_id, stream_id, min(ts) AS first_ts, max(ts) AS last_ts, max(seq) AS last_seq,
+  max(toString(agent)) AS agent, max(toString(host)) AS host, max(toString(user)) AS user
+FROM ${EVENTS_TABLE} GROUP BY tenant, session_id, stream_id`;
+}
+
+/**
+ * The select list that `fromRow` reads back: every column of the event under its own name, times
+ * as decimal nanoseconds, in the order of the table. `names` limits it to some columns.
+ */
+export function selectEvent(names: readonly string[] = Object.keys(ALL_FIELDS)): string {
+  return names
+    .map((name) => {
+      const field = ALL_FIELDS[name];
+      if (field === undefined) throw new Error(`no such column: ${name}`);
+      return field.shape === 'time'
+        ? `toString(toUnixTimestamp64Nano(${name})) AS ${name}_ns`
+        : name;
+    })
+    .join(', ');
+}
+
+/** Renames the `_ns` columns of `selectEvent` back to their fields. */
+export function rowOf(row: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const out: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(row))
+    out[name.endsWith('_ns') && name.slice(0, -3) in ALL_FIELDS ? name.slice(0, -3) : name] = value;
+  return out;
+}

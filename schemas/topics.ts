@@ -1,0 +1,23 @@
+/** Names of topics and what their settings must be, so that no part can disagree. */
+import { FRAME_BYTES_MAX } from './frame.ts';
+
+export const EVENTS_TOPIC = 'telltale.events';
+export const ALERTS_TOPIC = 'telltale.alerts';
+
+/** The partition of a session: FNV-1a over its id, so that a session stays in order. */
+export function partitionOf(sessionId: string, partitions: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < sessionId.length; i++)
+    hash = Math.imul(hash ^ sessionId.charCodeAt(i), 0x01000193) >>> 0;
+  return hash % partitions;
+}
+
+/**
+ * Topic settings. LogAppendTime matters: batches are cut by the broker's time stamps, which are
+ * the same for every worker that reads them, so a batch is the same batch after a rebalance.
+ */
+export const EVENTS_TOPIC_SETTINGS: Readonly<Record<string, string>> = {
+  'message.timestamp.type': 'LogAppendTime',
+  'max.message.bytes': String(FRAME_BYTES_MAX + 1024 * 1024),
+  'cleanup.policy': 'delete',
+};
