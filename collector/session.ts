@@ -1,0 +1,175 @@
+/**
+ * One recorded session: sensors and agent channels put drafts in, the spool gets numbered events
+ * out. Here stand the stream's first and last event, its heartbeats and its declared gaps.
+ */
+import type { Clock, Draft, DraftOf, GapReason, Log, Meter } from '#schemas';
+import { SCHEMA_VERSION } from '#schemas';
+import type { Spool } from './spool.ts';
+import { createStamper, type StampedEvent } from './stamp.ts';
+
+export interface SessionSettings {
+  /** A signed checkpoint at least every so many events … */
+  readonly checkpointEvents: number;
+  /** … and this often while events come, */
+  readonly heartbeatMs: number;
+  /** and this often while none come: the stream is alive. */
+  readonly idleHeartbeatMs: number;
+  /** How long a full spool holds the agent up before events are dropped and counted. */
+  readonly blockMsMax: number;
+}
+
+export const SESSION_DEFAULTS: SessionSettings = {
+  checkpointEvents: 1000,
+  heartbeatMs: 1000,
+  idleHeartbeatMs: 30_000,
+  blockMsMax: 10_000,
+};
+
+export interface OpenFields {
+  readonly commandArgs: readonly string[];
+  readonly cwd: string;
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+export type CloseFields = Pick<
+  DraftOf<'session.close'>,
+  'close_reason' | 'exit_code' | 'exit_signal' | 'reason'
+>;
+
+export interface Session {
+  /**
+   * Takes drafts in the order in which they came. Resolves when they are in the spool; waits while
+   * it is full, and after `blockMsMax` drops and counts them. Calls may overlap.
+   */
+  add(drafts: readonly Draft[]): Promise<void>;
+  /** Writes the last checkpoint as session.close. Nothing can be added afterwards. */
+  close(fields: CloseFields): Promise<void>;
+  readonly eventCount: number;
+}
+
+interface SessionDeps {
+  readonly spool: Spool;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly meter: Meter;
+  readonly settings?: SessionSettings;
+}
+
+/** Opens the stream: writes session.open and starts its heartbeat. */
+export function openSession(deps: SessionDeps, open: OpenFields): Session {
+  const { spool, clock, log, meter } = deps;
+  const settings = deps.settings ?? SESSION_DEFAULTS;
+  const stamper = createStamper(spool.identity, clock);
+  let sinceCheckpoint = 0;
+  let dropped = 0;
+  let closed = false;
+  let turn: Promise<void> = Promise.resolve();
+
+  const own = () => ({
+    ts: clock.wallNs().toString(),
+    source: 'collector',
+    assurance: 'verified' as const,
+  });
+  const heartbeat = (): Draft => ({ kind: 'session.heartbeat', ...own(), ...stamper.checkpoint() });
+  const gap = (reason: GapReason, count: number): Draft => ({
+    kind: 'gap',
+    ...own(),
+    gap_reason: reason,
+    gap_count: count,
+  });
+
+  /**
+   * Stamps and spools a batch that must not be refused: once stamped, an event's number is given
+   * out. So room is looked for first, by the size of what the batch will be.
+   */
+  function write(drafts: readonly Draft[]): void {
+    const events: StampedEvent[] = [];
+    for (const draft of drafts) {
+      events.push(stamper.stamp(draft));
+      if (draft.kind !== 'session.heartbeat') sinceCheckpoint++;
+      if (sinceCheckpoint >= settings.checkpointEvents && draft.kind !== 'session.close') {
+        events.push(stamper.stamp(heartbeat()));
+        sinceCheckpoint = 0;
+      }
+    }
+    if (events.length > 0 && !spool.append(events)) refused.push(...events);
+    meter.count('telltale.collector.events', events.length);
+  }
+
+  /** Stamped events that the spool had no room for; they go before anything else. */
+  const refused: StampedEvent[] = [];
+
+  async function makeRoom(): Promise<boolean> {
+    const end = clock.monotonicNs() + BigInt(settings.blockMsMax) * 1_000_000n;
+    for (;;) {
+      if (refused.length === 0) return true;
+      if (spool.append(refused)) {
+        refused.length = 0;
+        return true;
+      }
+      if (clock.monotonicNs() >= end) return false;
+      await clock.sleep(50);
+    }
+  }
+
+  async function take(drafts: readonly Draft[]): Promise<void> {
+    if (closed || drafts.length === 0) return;
+    if (!(await makeRoom())) {
+      if (dropped === 0) log.error('session.spool_full', { waiting: spool.pending });
+      dropped += drafts.length;
+      meter.count('telltale.collector.events_dropped', drafts.length);
+      return;
+    }
+    if (dropped > 0) {
+      const lost = gap('spool_full', dropped);
+      dropped = 0;
+      write([lost, ...drafts]);
+    } else write(drafts);
+  }
+
+  const queue = (work: () => Promise<void>): Promise<void> => {
+    turn = turn.then(work);
+    return turn;
+  };
+
+  let idleMs = 0;
+  const timer = setInterval(() => {
+    idleMs += settings.heartbeatMs;
+    if (sinceCheckpoint === 0 && idleMs < settings.idleHeartbeatMs) return;
+    idleMs = 0;
+    sinceCheckpoint = 0;
+    void queue(() => take([heartbeat()]));
+  }, settings.heartbeatMs);
+  timer.unref();
+
+  write([
+    {
+      kind: 'session.open',
+      ...own(),
+      schema_version: SCHEMA_VERSION,
+      command_args: [...open.commandArgs],
+      cwd: open.cwd,
+      public_key: stamper.publicKey,
+      settings: open.settings,
+    },
+  ]);
+
+  return {
+    add: (drafts) => queue(() => take(drafts)),
+    close: (fields) =>
+      queue(async () => {
+        if (closed) return;
+        clearInterval(timer);
+        await makeRoom();
+        const last: Draft[] = dropped > 0 ? [gap('spool_full', dropped)] : [];
+        write(last);
+        write([{ kind: 'session.close', ...own(), ...stamper.checkpoint(), ...fields }]);
+        closed = true;
+        if (!(await makeRoom()))
+          log.error('session.not_closed', { waiting: refused.length, reason: 'spool full' });
+      }),
+    get eventCount() {
+      return stamper.count;
+    },
+  };
+}

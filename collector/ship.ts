@@ -1,0 +1,238 @@
+/**
+ * Shipping: spool -> frames -> Kafka, or HTTP to `telltale up`. The only file that produces.
+ *
+ * kafkajs loses acknowledged messages when a leader moves, unless it is used by these rules
+ * (measured; the cause is in its `sendMessages.js`, tulios/kafkajs#1303):
+ *   1. one `send` carries messages of one topic and one partition, named explicitly;
+ *   2. at most one send is in flight for a partition;
+ *   3. the answer is checked: one entry, that partition, error code 0, a base offset;
+ *   4. the spool is released only by that answer;
+ *   5. none of this is trusted: the sequence numbers in the table prove it.
+ */
+import { type Kafka, Partitioners, type Producer } from 'kafkajs';
+import {
+  type Clock,
+  EVENTS_TOPIC,
+  FRAME_BYTES_TARGET,
+  frameLines,
+  type Log,
+  type Meter,
+  partitionOf,
+} from '#schemas';
+import type { Spool } from './spool.ts';
+
+/** Delivers one frame; resolves only when the other side has it for good. */
+export interface Transport {
+  readonly name: string;
+  connect(): Promise<void>;
+  send(sessionId: string, frame: Buffer, signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A delivery that failed. The frame stays in the spool, whatever the cause, and is sent again. */
+export class ShipError extends Error {
+  override readonly name = 'ShipError';
+}
+
+const SEND_TIMEOUT_MS = 60_000;
+
+/** Ships to the `POST /v1/frames` of an ingest service; acknowledged after its write. */
+export function httpTransport(url: URL): Transport {
+  const endpoint = new URL('/v1/frames', url);
+  return {
+    name: endpoint.href,
+    connect: async () => {},
+    close: async () => {},
+    async send(_sessionId, frame, signal) {
+      let response: Response;
+      try {
+        response = await fetch(endpoint, {
+          method: 'POST',
+          headers: { 'content-type': 'application/x-telltale-frame' },
+          body: new Uint8Array(frame),
+          signal: AbortSignal.any([signal, AbortSignal.timeout(SEND_TIMEOUT_MS)]),
+        });
+      } catch (error) {
+        throw new ShipError(`${endpoint.href} did not answer`, { cause: error });
+      }
+      const body = (await response.text()).slice(0, 500);
+      if (response.ok) return;
+      const permanent =
+        response.status === 400 || response.status === 413 || response.status === 422;
+      throw new ShipError(`${endpoint.href} answered ${response.status}: ${body}`);
+    },
+  };
+}
+
+/** Ships to Kafka. `partitions` is read from the broker at `connect`. */
+export function kafkaTransport(kafka: Kafka, brokers: readonly string[]): Transport {
+  const producer: Producer = kafka.producer({
+    idempotent: true,
+    maxInFlightRequests: 1,
+    createPartitioner: Partitioners.DefaultPartitioner,
+    // Few retries would make kafkajs warn that idempotence is off; the shipper retries besides.
+    retry: { retries: 1_000, initialRetryTime: 200, maxRetryTime: 3_000 },
+  });
+  const lastSend = new Map<number, Promise<unknown>>();
+  let partitions = 0;
+
+  async function connect(): Promise<void> {
+    const admin = kafka.admin();
+    await admin.connect();
+    try {
+      const { topics } = await admin.fetchTopicMetadata({ topics: [EVENTS_TOPIC] });
+      partitions = topics[0]?.partitions.length ?? 0;
+    } finally {
+      await admin.disconnect();
+    }
+    if (partitions === 0)
+      throw new ShipError(`topic ${EVENTS_TOPIC} does not exist: run "telltale migrate"`);
+    await producer.connect();
+  }
+
+  async function sendTo(partition: number, key: string, value: Buffer): Promise<void> {
+    const answer = await producer.send({
+      topic: EVENTS_TOPIC,
+      acks: -1,
+      messages: [{ key, value, partition }],
+    });
+    const [entry] = answer;
+    const offset = entry?.baseOffset ?? entry?.offset;
+    const good =
+      answer.length === 1 &&
+      entry?.partition === partition &&
+      entry.errorCode === 0 &&
+      offset !== undefined &&
+      Number(offset) >= 0;
+    if (!good) throw new ShipError(`the broker did not acknowledge: ${JSON.stringify(answer)}`);
+  }
+
+  return {
+    name: `kafka://${brokers.join(',')}`,
+    connect,
+    async send(sessionId, frame, signal) {
+      const partition = partitionOf(sessionId, partitions);
+      const before = lastSend.get(partition) ?? Promise.resolve();
+      const turn = before.then(() => sendTo(partition, sessionId, frame));
+      const settled = turn.catch(() => {});
+      lastSend.set(partition, settled);
+      // kafkajs can't be told to give up. An abandoned send may still arrive: the spool keeps the
+      // frame, it is sent again, and ingest drops the double by its numbers.
+      await Promise.race([turn, rejectOnAbort(signal)]);
+    },
+    close: () => producer.disconnect(),
+  };
+}
+
+function rejectOnAbort(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const give = () => reject(new ShipError('shipping was stopped'));
+    if (signal.aborted) give();
+    else signal.addEventListener('abort', give, { once: true });
+  });
+}
+
+export interface ShipSettings {
+  readonly frameBytes: number;
+  /** How long lines wait for company before a frame is sent. */
+  readonly lingerMs: number;
+  readonly retryMsMin: number;
+  readonly retryMsMax: number;
+}
+
+export const SHIP_DEFAULTS: ShipSettings = {
+  frameBytes: FRAME_BYTES_TARGET,
+  lingerMs: 100,
+  retryMsMin: 200,
+  retryMsMax: 5_000,
+};
+
+export interface Shipper {
+  start(): void;
+  /** Ships until nothing waits or `deadlineMs` has passed; true when nothing waits. */
+  drain(deadlineMs: number): Promise<boolean>;
+  stop(): Promise<void>;
+}
+
+interface ShipDeps {
+  readonly spool: Spool;
+  readonly transport: Transport;
+  readonly log: Log;
+  readonly meter: Meter;
+  readonly clock: Clock;
+  readonly settings?: ShipSettings;
+}
+
+/** Ships one stream's spool, in order, one frame in flight, for as long as it takes. */
+export function createShipper(deps: ShipDeps): Shipper {
+  const { spool, transport, log, meter, clock } = deps;
+  const settings = deps.settings ?? SHIP_DEFAULTS;
+  const abort = new AbortController();
+  let running: Promise<void> | undefined;
+  let connected = false;
+  let urgent = false;
+
+  async function sendNext(): Promise<void> {
+    const lines = spool.peek(settings.frameBytes);
+    const first = lines[0];
+    if (first === undefined) return;
+    if (!connected) await transport.connect();
+    connected = true;
+    const { tenant, session_id, stream_id } = spool.identity;
+    const id = { tenant, session_id, stream_id, first_seq: first.seq };
+    const frame = frameLines(
+      id,
+      lines.map((line) => line.bytes),
+    );
+    await transport.send(session_id, frame, abort.signal);
+    spool.release(first.seq + lines.length);
+    meter.count('telltale.collector.events_shipped', lines.length);
+  }
+
+  async function loop(): Promise<void> {
+    let delayMs = settings.retryMsMin;
+    let failing = false;
+    while (!abort.signal.aborted) {
+      try {
+        if (spool.pending === 0) await clock.sleep(settings.lingerMs, abort.signal).catch(() => {});
+        else {
+          if (!urgent && spool.pendingBytes < settings.frameBytes)
+            await clock.sleep(settings.lingerMs, abort.signal).catch(() => {});
+          await sendNext();
+          if (failing) log.info('ship.resumed', { to: transport.name });
+          failing = false;
+          delayMs = settings.retryMsMin;
+        }
+      } catch (error) {
+        if (abort.signal.aborted) return;
+        if (!failing) logFailure(log, transport.name, error, spool.pending);
+        failing = true;
+        meter.count('telltale.collector.ship_failures', 1);
+        await clock.sleep(delayMs, abort.signal).catch(() => {});
+        delayMs = Math.min(delayMs * 2, settings.retryMsMax);
+      }
+    }
+  }
+
+  return {
+    start() {
+      running ??= loop();
+    },
+    async drain(deadlineMs) {
+      urgent = true;
+      const end = clock.monotonicNs() + BigInt(deadlineMs) * 1_000_000n;
+      while (spool.pending > 0 && clock.monotonicNs() < end) await clock.sleep(10);
+      return spool.pending === 0;
+    },
+    async stop() {
+      abort.abort();
+      await running;
+    },
+  };
+}
+
+function logFailure(log: Log, to: string, error: unknown, waiting: number): void {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : '';
+  const message = error instanceof Error ? error.message : String(error);
+  log.warn('ship.failed', { to, error: cause === '' ? message : `${message}: ${cause}`, waiting });
+}
