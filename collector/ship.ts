@@ -9,7 +9,7 @@
  *   4. the spool is released only by that answer;
  *   5. none of this is trusted: the sequence numbers in the table prove it.
  */
-import { type Kafka, Partitioners, type Producer } from 'kafkajs';
+import { Kafka, logLevel, Partitioners, type Producer } from 'kafkajs';
 import {
   type Clock,
   EVENTS_TOPIC,
@@ -57,15 +57,33 @@ export function httpTransport(url: URL): Transport {
       }
       const body = (await response.text()).slice(0, 500);
       if (response.ok) return;
-      const permanent =
-        response.status === 400 || response.status === 413 || response.status === 422;
       throw new ShipError(`${endpoint.href} answered ${response.status}: ${body}`);
     },
   };
 }
 
-/** Ships to Kafka. `partitions` is read from the broker at `connect`. */
-export function kafkaTransport(kafka: Kafka, brokers: readonly string[]): Transport {
+/** The destination in words of a user: an http(s) URL, or kafka://host:port,host:port. */
+export function openTransport(to: string, log: Log): Transport {
+  if (to.startsWith('kafka://')) {
+    const brokers = to.slice('kafka://'.length).split(',').filter(Boolean);
+    if (brokers.length > 0) return kafkaTransport(brokers, log);
+  } else if (URL.canParse(to)) {
+    const url = new URL(to);
+    if (url.protocol === 'http:' || url.protocol === 'https:') return httpTransport(url);
+  }
+  throw new Error(`--to ${to}: give http://HOST:PORT or kafka://HOST:PORT[,HOST:PORT]`);
+}
+
+/** Ships to Kafka. The number of partitions is read from the broker at `connect`. */
+export function kafkaTransport(brokers: readonly string[], log: Log): Transport {
+  const kafka = new Kafka({
+    clientId: 'telltale-collector',
+    brokers: [...brokers],
+    requestTimeout: 30_000,
+    retry: { retries: 5, initialRetryTime: 200, maxRetryTime: 3_000 },
+    logLevel: logLevel.ERROR,
+    logCreator: () => (entry) => log.debug('kafkajs', { message: entry.log.message }),
+  });
   const producer: Producer = kafka.producer({
     idempotent: true,
     maxInFlightRequests: 1,
