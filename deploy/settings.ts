@@ -1,0 +1,52 @@
+/**
+ * Settings, parsed once at the edge: flags first, then environment, then defaults. The only place
+ * beside the commands that reads `process.env`. All faults of a command line are reported together.
+ */
+import os from 'node:os';
+import path from 'node:path';
+import { UsageError } from './process/lifecycle.ts';
+
+export const DEFAULT_PORT = 4560;
+export const DEFAULT_URL = `http://127.0.0.1:${DEFAULT_PORT}`;
+export const DEFAULT_TENANT = 'default';
+
+const env = process.env;
+const home = env.HOME ?? os.homedir();
+
+/** Where what is recorded waits to be shipped (XDG base directories). */
+export const spoolDir = (): string =>
+  env.TELLTALE_SPOOL ??
+  path.join(env.XDG_STATE_HOME ?? path.join(home, '.local/state'), 'telltale/spool');
+
+/** Where `telltale up` keeps its database. */
+export const dataDir = (): string =>
+  env.TELLTALE_DATA ?? path.join(env.XDG_DATA_HOME ?? path.join(home, '.local/share'), 'telltale');
+
+export const destination = (): string => env.TELLTALE_TO ?? DEFAULT_URL;
+export const storeUrl = (): string | undefined => env.TELLTALE_STORE;
+export const tenant = (): string => env.TELLTALE_TENANT ?? DEFAULT_TENANT;
+export const logLevel = (): string => env.TELLTALE_LOG ?? 'info';
+export const brokers = (): string | undefined => env.KAFKA_BROKERS;
+
+/** A port number of a flag. */
+export function portOf(text: string | undefined, fallback: number): number {
+  if (text === undefined) return fallback;
+  const port = Number(text);
+  if (!/^\d{1,5}$/.test(text) || port > 65_535)
+    throw new UsageError(`--port ${text}: give a number from 0 to 65535`);
+  return port;
+}
+
+/** A whole number of a flag within bounds. */
+export function integerOf(
+  flag: string,
+  text: string | undefined,
+  fallback: number,
+  max: number,
+): number {
+  if (text === undefined) return fallback;
+  const value = Number(text);
+  if (!/^\d{1,12}$/.test(text) || value > max)
+    throw new UsageError(`--${flag} ${text}: give a whole number from 0 to ${max}`);
+  return value;
+}
