@@ -122,6 +122,8 @@ function fitPattern(name: string, field: Field, text: string, note: Note): strin
   return undefined;
 }
 
+const ignore: Note = () => {};
+
 const isEmpty = (value: unknown): boolean =>
   value === undefined ||
   value === null ||
@@ -136,7 +138,9 @@ const isEmpty = (value: unknown): boolean =>
  */
 export function fitDraft(draft: Draft): Draft {
   const spec = kindSpec(draft.kind);
-  const altered: string[] = [...(draft.altered ?? [])];
+  const given =
+    draft.altered === undefined ? [] : fitList('altered', draft.altered, 65_536, ignore);
+  const altered: string[] = [...given];
   let more = 0;
   const note: Note = (field, reason, measure) => {
     if (altered.length < ALTERED_MAX) altered.push(`${field}:${reason}:${measure}`.toWellFormed());
