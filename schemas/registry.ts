@@ -66,7 +66,8 @@ export interface KindSpec {
 function build(kind: Declared): KindSpec {
   const dictionary: Readonly<Record<string, Field>> = FIELDS;
   const own: string[] = [...kind.required, ...kind.optional];
-  const fields: Record<string, Field> = { ...ENVELOPE };
+  // No prototype: a telemetry key such as "valueOf" must not find anything here.
+  const fields: Record<string, Field> = Object.assign(Object.create(null), ENVELOPE);
   for (const name of own) {
     const field = dictionary[name];
     if (field === undefined)
@@ -95,7 +96,7 @@ export const REGISTRY: ReadonlyMap<string, KindSpec> = new Map(
 );
 
 /** All columns: envelope first, then the dictionary; the order of the table. */
-export const ALL_FIELDS: FieldSet = { ...ENVELOPE, ...FIELDS };
+export const ALL_FIELDS: FieldSet = Object.assign(Object.create(null), ENVELOPE, FIELDS);
 
 /** The spec of a kind that is known to exist. */
 export function kindSpec(kind: KindName): KindSpec {
