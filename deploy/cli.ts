@@ -1,0 +1,103 @@
+#!/usr/bin/env node
+/** The `telltale` command: finds the subcommand, gives clear errors, sets the exit code. */
+import { UsageError } from './process/lifecycle.ts';
+
+/** The engine runs one query a libuv thread; the default of 4 would make them wait for each other. */
+process.env.UV_THREADPOOL_SIZE ??= '16';
+
+interface Command {
+  readonly summary: string;
+  readonly usage: string;
+  /** Loaded only when used: `telltale run` must start fast. Resolves to the exit code. */
+  readonly load: () => Promise<(args: string[]) => Promise<number>>;
+}
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  up: {
+    summary: 'everything on this machine: embedded store, ingest and query, no broker',
+    usage: 'up [--data DIR] [--port N]',
+    load: async () => (await import('./commands/up.ts')).up,
+  },
+  run: {
+    summary: 'record a session; exits with the command’s code',
+    usage: 'run [--agent NAME] [--to URL|kafka://HOST:PORT,…] [--tenant NAME] -- COMMAND …',
+    load: async () => (await import('./commands/run.ts')).run,
+  },
+  timeline: {
+    summary: 'print a session as a story',
+    usage: 'timeline [SESSION|latest] [--from URL | --data DIR] [--json] [--verbose]',
+    load: async () => (await import('./commands/timeline.ts')).timeline,
+  },
+  sessions: {
+    summary: 'list the recorded sessions, newest first',
+    usage: 'sessions [--from URL | --data DIR] [--first N] [--json]',
+    load: async () => (await import('./commands/timeline.ts')).sessions,
+  },
+  collect: {
+    summary: 'ship what earlier runs left in the spool',
+    usage: 'collect [--to URL|kafka://…] [--spool DIR] [--wait-ms N]',
+    load: async () => (await import('./commands/collect.ts')).collect,
+  },
+  ingest: {
+    summary: 'the ingest worker: Kafka to ClickHouse',
+    usage: 'ingest --kafka HOST:PORT,… --store http://…|chdb:DIR [--group NAME]',
+    load: async () => (await import('./commands/ingest.ts')).ingest,
+  },
+  query: {
+    summary: 'the query service: ClickHouse to GraphQL',
+    usage: 'query --store http://…|chdb:DIR [--port N]',
+    load: async () => (await import('./commands/query.ts')).query,
+  },
+  migrate: {
+    summary: 'bring the store, and with --kafka the topic, to this version’s schema',
+    usage: 'migrate --store http://…|chdb:DIR [--kafka HOST:PORT,…] [--partitions N] [--dry-run]',
+    load: async () => (await import('./commands/migrate.ts')).migrateCommand,
+  },
+  doctor: {
+    summary: 'what works here: kernel, sensor, store, broker',
+    usage: 'doctor [--store URL] [--kafka HOST:PORT,…]',
+    load: async () => (await import('./commands/doctor.ts')).doctor,
+  },
+};
+
+function help(): string {
+  const rows = Object.entries(COMMANDS).map(
+    ([name, { summary, usage }]) => `  ${name.padEnd(9)} ${summary}\n            telltale ${usage}`,
+  );
+  return `telltale: the flight recorder and forensic search for AI agents\n\n${rows.join('\n')}\n`;
+}
+
+async function main(): Promise<number> {
+  const [name, ...args] = process.argv.slice(2);
+  if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
+    process.stdout.write(help());
+    return name === undefined ? 2 : 0;
+  }
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command === undefined)
+    throw new UsageError(`there is no command ${JSON.stringify(name)}: see "telltale help"`);
+  try {
+    return await (await command.load())(args);
+  } catch (error) {
+    if (!isUsage(error)) throw error;
+    throw new UsageError(`${error.message}\nusage: telltale ${command.usage}`);
+  }
+}
+
+/** Our own usage errors, and those of node:util's parseArgs, which are told by their code. */
+function isUsage(error: unknown): error is Error {
+  const code = (error as NodeJS.ErrnoException).code;
+  return error instanceof UsageError || (code?.startsWith('ERR_PARSE_ARGS') ?? false);
+}
+
+main().then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    const message = error instanceof Error ? error.message : String(error);
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : '';
+    process.stderr.write(`telltale: ${message}${cause === '' ? '' : `\n  because: ${cause}`}\n`);
+    if (process.env.TELLTALE_LOG === 'debug' && error instanceof Error)
+      process.stderr.write(`${error.stack}\n`);
+    process.exit(isUsage(error) ? 2 : 1);
+  },
+);

@@ -1,0 +1,60 @@
+import { parseArgs } from 'node:util';
+import type { Clock, Log, Meter } from '#schemas';
+import { createShipper, openTransport } from '../../collector/ship.ts';
+import { abandonedStreams, adoptSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
+import { createClock } from '../process/clock.ts';
+import { terminalLog } from '../process/log.ts';
+import { createMeter } from '../process/meter.ts';
+import { destination, integerOf, spoolDir } from '../settings.ts';
+
+const WAIT_MS = 60_000;
+const WAIT_MS_MAX = 24 * 3600 * 1000;
+
+export interface LeftoverDeps {
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly meter: Meter;
+}
+
+/**
+ * Ships the streams that earlier collectors left in `dir`, one after the other, each for at most
+ * `waitMs`. Returns how many events were shipped and how many still wait.
+ */
+export async function shipLeftovers(dir: string, to: string, waitMs: number, deps: LeftoverDeps) {
+  const total = { streams: 0, shipped: 0, waiting: 0 };
+  for (const stream of abandonedStreams(dir)) {
+    const spool = adoptSpool(stream, { ...SPOOL_DEFAULTS, dir }, deps.log);
+    const before = spool.pending;
+    const transport = openTransport(to, deps.log);
+    const shipper = createShipper({ ...deps, spool, transport });
+    shipper.start();
+    await shipper.drain(waitMs);
+    await shipper.stop();
+    await transport.close();
+    total.streams++;
+    total.shipped += before - spool.pending;
+    total.waiting += spool.pending;
+    spool.close({ finished: true });
+  }
+  return total;
+}
+
+/** `telltale collect`: exit code 0 when nothing waits any more. */
+export async function collect(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      to: { type: 'string' },
+      spool: { type: 'string' },
+      'wait-ms': { type: 'string' },
+    },
+  });
+  const to = values.to ?? destination();
+  const deps = { log: terminalLog(true), clock: createClock(), meter: createMeter() };
+  const waitMs = integerOf('wait-ms', values['wait-ms'], WAIT_MS, WAIT_MS_MAX);
+  const done = await shipLeftovers(values.spool ?? spoolDir(), to, waitMs, deps);
+  process.stdout.write(
+    `${done.streams} streams, ${done.shipped} events shipped to ${to}, ${done.waiting} still wait\n`,
+  );
+  return done.waiting === 0 ? 0 : 1;
+}

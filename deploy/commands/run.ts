@@ -1,0 +1,150 @@
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import type { Draft } from '#schemas';
+import { createAgentChannels } from '../../collector/agents/channels.ts';
+import { findAdapter } from '../../collector/agents/index.ts';
+import { type Command, type Recorded, record } from '../../collector/record.ts';
+import { createSeccompSensor } from '../../collector/sensors/seccomp.ts';
+import { createShipper, openTransport } from '../../collector/ship.ts';
+import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
+import type { StreamIdentity } from '../../collector/stamp.ts';
+import { createClock } from '../process/clock.ts';
+import { uuidv7 } from '../process/ids.ts';
+import { UsageError } from '../process/lifecycle.ts';
+import { terminalLog } from '../process/log.ts';
+import { createMeter } from '../process/meter.ts';
+import { destination, integerOf, spoolDir, tenant } from '../settings.ts';
+import { shipLeftovers } from './collect.ts';
+
+const DRAIN_MS = 10_000;
+const LEFTOVER_WAIT_MS = 2_000;
+const MILLISECONDS_MAX = 24 * 3600 * 1000;
+const EXIT_NOT_STARTED = 127;
+
+export interface RunOptions {
+  readonly command: Command;
+  readonly agent?: string;
+  readonly to: string;
+  readonly tenant: string;
+  readonly session: string;
+  readonly spool: string;
+  readonly drainMs: number;
+  readonly verbose: boolean;
+}
+
+/** Splits at the first `--`: what stands behind it is the command, untouched. */
+export function splitCommand(args: readonly string[]): { flags: string[]; argv: string[] } {
+  const at = args.indexOf('--');
+  if (at < 0 || at === args.length - 1)
+    throw new UsageError('say which command to record, behind "--"');
+  return { flags: args.slice(0, at), argv: args.slice(at + 1) };
+}
+
+/** Records one command with everything that this machine and agent offer. */
+export async function recordCommand(options: RunOptions): Promise<Recorded> {
+  const log = terminalLog(options.verbose);
+  const clock = createClock();
+  const meter = createMeter();
+  const adapter = findAdapter(options.agent, options.command.argv);
+  const identity: StreamIdentity = {
+    tenant: options.tenant,
+    session_id: options.session,
+    stream_id: uuidv7(),
+    agent: adapter?.name ?? path.basename(options.command.argv[0] ?? ''),
+    host: os.hostname(),
+    user: os.userInfo().username,
+  };
+  const spool = createSpool(identity, { ...SPOOL_DEFAULTS, dir: options.spool }, log);
+  const transport = openTransport(options.to, log);
+  const shipper = createShipper({ spool, transport, log, clock, meter });
+  const privateDir = fs.mkdtempSync(path.join(os.tmpdir(), 'telltale-run-'));
+  const channels =
+    adapter === undefined
+      ? undefined
+      : (sink: (drafts: readonly Draft[]) => void) =>
+          createAgentChannels({ adapter, dir: privateDir, log, clock, meter }, sink);
+  const sensor = createSeccompSensor({
+    log,
+    joinKeys: adapter?.joinKeys ?? ['TRACEPARENT'],
+    ownPaths: [privateDir],
+    ...(adapter?.toolCallKey === undefined ? {} : { toolCallKey: adapter.toolCallKey }),
+  });
+  try {
+    return await record(
+      {
+        spool,
+        shipper,
+        clock,
+        log,
+        meter,
+        sensor,
+        ...(channels === undefined ? {} : { channels }),
+        settings: { agent: adapter?.name ?? 'none', to: options.to },
+        drainMsMax: options.drainMs,
+      },
+      options.command,
+    );
+  } finally {
+    await transport.close();
+    fs.rmSync(privateDir, { recursive: true, force: true });
+  }
+}
+
+/** `telltale run`: exits with the command's own code. */
+export async function run(args: string[]): Promise<number> {
+  const { flags, argv } = splitCommand(args);
+  const { values } = parseArgs({
+    args: flags,
+    options: {
+      agent: { type: 'string' },
+      to: { type: 'string' },
+      tenant: { type: 'string' },
+      session: { type: 'string' },
+      spool: { type: 'string' },
+      'drain-ms': { type: 'string' },
+      verbose: { type: 'boolean', default: false },
+    },
+  });
+  const options: RunOptions = {
+    command: { argv, env: process.env as Record<string, string>, cwd: process.cwd() },
+    to: values.to ?? destination(),
+    tenant: values.tenant ?? tenant(),
+    session: values.session ?? uuidv7(),
+    spool: values.spool ?? spoolDir(),
+    drainMs: integerOf('drain-ms', values['drain-ms'], DRAIN_MS, MILLISECONDS_MAX),
+    verbose: values.verbose,
+    ...(values.agent === undefined ? {} : { agent: values.agent }),
+  };
+  const log = terminalLog(options.verbose);
+  const recorded = await recordCommand(options).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+    process.stderr.write(`telltale: ${JSON.stringify(argv[0])}: command not found\n`);
+    return undefined;
+  });
+  const leftover = await shipLeftovers(options.spool, options.to, LEFTOVER_WAIT_MS, {
+    log,
+    clock: createClock(),
+    meter: createMeter(),
+  });
+  if (recorded === undefined) return EXIT_NOT_STARTED;
+  report(recorded, options, leftover.waiting);
+  const { code, signal } = recorded.exit;
+  return signal === null
+    ? (code ?? 0)
+    : 128 + (os.constants.signals[signal as NodeJS.Signals] ?? 0);
+}
+
+function report(recorded: Recorded, options: RunOptions, waiting: number): void {
+  const where = recorded.shipped
+    ? `see: telltale timeline ${options.session}`
+    : `not all is shipped: it waits in ${options.spool}; "telltale collect --to ${options.to}" sends it`;
+  process.stderr.write(
+    `telltale: ${recorded.events} events, session ${options.session}; ${where}\n`,
+  );
+  if (recorded.shipped && waiting > 0)
+    process.stderr.write(
+      `telltale: ${waiting} events of earlier runs still wait in ${options.spool}\n`,
+    );
+}
