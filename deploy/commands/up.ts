@@ -1,0 +1,88 @@
+import fs from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { parseArgs } from 'node:util';
+import Fastify, { type FastifyInstance } from 'fastify';
+import type { Log, Part, Store } from '#schemas';
+import { registerFrames } from '../../ingest/http.ts';
+import { createIngest } from '../../ingest/loop.ts';
+import { registerQuery } from '../../query/server.ts';
+import { migrate } from '../migrate.ts';
+import { createClock, systemRandom } from '../process/clock.ts';
+import { runParts } from '../process/lifecycle.ts';
+import { serviceLog } from '../process/log.ts';
+import { createMeter } from '../process/meter.ts';
+import { DEFAULT_PORT, dataDir, logLevel, portOf, tenant } from '../settings.ts';
+import { openStore } from '../stores/open.ts';
+
+export interface UpOptions {
+  readonly data: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+  readonly tenant: string;
+  readonly log: Log;
+}
+
+export interface Up extends Part {
+  /** Where it serves, after `start`. */
+  readonly url: string;
+}
+
+/**
+ * Everything on this machine in one process: embedded store, ingest over HTTP, query over GraphQL.
+ * It listens on loopback only: there are no accounts yet, so whoever can connect can read.
+ */
+export function createUp(options: UpOptions): Up {
+  const { log } = options;
+  let store: Store | undefined;
+  let app: FastifyInstance | undefined;
+  let url = '';
+
+  async function start(): Promise<void> {
+    fs.mkdirSync(options.data, { recursive: true, mode: 0o700 });
+    store = await openStore(`chdb:${options.data}`, { log });
+    await migrate(store, { log });
+    const shared = { store, log, meter: createMeter(), clock: createClock() };
+    app = Fastify({ logger: false, forceCloseConnections: true });
+    registerFrames(app, { ...shared, ingest: createIngest({ ...shared, random: systemRandom }) });
+    await registerQuery(app, { ...shared, tenant: options.tenant });
+    await app.listen({ host: '127.0.0.1', port: options.port });
+    url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
+  }
+
+  async function stop(): Promise<void> {
+    await app?.close();
+    await store?.close();
+    app = undefined;
+    store = undefined;
+  }
+
+  return {
+    start,
+    stop,
+    get url() {
+      return url;
+    },
+  };
+}
+
+/** `telltale up`: serves until SIGINT or SIGTERM. */
+export async function up(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: { data: { type: 'string' }, port: { type: 'string' }, tenant: { type: 'string' } },
+  });
+  const log = serviceLog('up', logLevel());
+  const part = createUp({
+    data: values.data ?? dataDir(),
+    port: portOf(values.port, DEFAULT_PORT),
+    tenant: values.tenant ?? tenant(),
+    log,
+  });
+  const start = async () => {
+    await part.start();
+    process.stdout.write(`telltale is up at ${part.url}, GraphQL at ${part.url}/graphql\n`);
+    process.stdout.write('record: telltale run -- COMMAND    look: telltale timeline latest\n');
+  };
+  await runParts([{ start, stop: part.stop }], log);
+  return 0;
+}
