@@ -14,7 +14,7 @@ export const MIGRATIONS_TABLE = `${DATABASE}.migrations`;
 /** One column of `events`, as DDL. */
 export function columnDdl(name: string, field: Field): string {
   const codec = field.column.codec === '' ? '' : ` CODEC(${field.column.codec})`;
-  return `${name} ${field.column.type}${codec} COMMENT '${field.doc.replaceAll("'", '’')}'`;
+  return `${name} ${field.column.type} COMMENT '${field.doc.replaceAll("'", '’')}'${codec}`;
 }
 
 /** The skip index of a column, as DDL; undefined where it has none. */
@@ -31,8 +31,8 @@ export function eventsTable(): string {
     ([name, field]) => indexDdl(name, field) ?? [],
   );
   const derived = [
-    "ingested_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC') CODEC(Delta(8), ZSTD(1)) COMMENT 'When the row was written; not part of the event.'",
-    "argv_line String MATERIALIZED arrayStringConcat(argv, ' ') CODEC(ZSTD(1)) COMMENT 'argv joined by blanks, for search; not part of the event.'",
+    "ingested_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC') COMMENT 'When the row was written; not part of the event.' CODEC(Delta(8), ZSTD(1))",
+    "argv_line String MATERIALIZED arrayStringConcat(argv, ' ') COMMENT 'argv joined by blanks, for search; not part of the event.' CODEC(ZSTD(1))",
     'INDEX ix_argv_line argv_line TYPE text(tokenizer = splitByNonAlpha, preprocessor = lower(argv_line))',
     'INDEX ix_stream_id stream_id TYPE bloom_filter(0.01) GRANULARITY 4',
   ];
@@ -54,7 +54,7 @@ export function deadTable(): string {
   reason LowCardinality(String),
   field String COMMENT 'Which field or place is at fault.',
   detail String COMMENT 'What is wrong, in words.',
-  bytes_base64 String CODEC(ZSTD(3)) COMMENT 'The very bytes.',
+  bytes_base64 String COMMENT 'The very bytes.' CODEC(ZSTD(3)),
   origin String COMMENT 'topic/partition/offset/line, or the spool’s frame.',
   parked_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
 ) ENGINE = MergeTree
