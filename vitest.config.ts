@@ -1,18 +1,31 @@
 import { defineConfig } from 'vitest/config';
 
+const conditions = ['telltale-source', 'node', 'import', 'default'];
+
+/** What needs a real broker or a real agent CLI; everything else is "unit" and runs anywhere. */
+const LIVE = ['test/kafka/**/*.test.ts', 'test/agents/**/*.test.ts', 'test/**/*.live.test.ts'];
+
 /**
  * `graphql` is aliased to one file because vitest otherwise loads it twice (ESM and CommonJS) and
  * Pothos then fails with "another realm". `telltale-source` makes `#schemas` the TypeScript source.
  */
 export default defineConfig({
-  resolve: {
-    alias: { graphql: 'graphql/index.js' },
-    conditions: ['telltale-source', 'node', 'import', 'default'],
-  },
-  ssr: { resolve: { conditions: ['telltale-source', 'node', 'import', 'default'] } },
+  resolve: { alias: { graphql: 'graphql/index.js' }, conditions },
+  ssr: { resolve: { conditions } },
   test: {
-    include: ['test/**/*.test.ts'],
     testTimeout: 30_000,
     hookTimeout: 120_000,
+    projects: [
+      { extends: true, test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: LIVE } },
+      {
+        extends: true,
+        test: {
+          name: 'live',
+          include: LIVE,
+          testTimeout: 120_000,
+          globalSetup: ['test/kafka/global-setup.ts'],
+        },
+      },
+    ],
   },
 });

@@ -13,6 +13,7 @@ import path from 'node:path';
 import { Kafka } from 'kafkajs';
 import { accountFor, EVENTS_TOPIC, type Row, type Store } from '#schemas';
 import { createKafkaCluster, type KafkaCluster } from '../../deploy/kafka/cluster.ts';
+import { kafkaJarsDir } from '../../deploy/kafka/jars.ts';
 import { serviceLog } from '../../deploy/process/log.ts';
 import { openStore } from '../../deploy/stores/open.ts';
 
@@ -103,7 +104,7 @@ async function killBrokers(cluster: KafkaCluster, everyMs: number): Promise<numb
   for (const n of [1, 2, 3]) {
     await sleep(everyMs);
     say(`broker ${n} killed`);
-    cluster.kill(n);
+    await cluster.kill(n);
     await sleep(4000);
     await cluster.restart(n);
   }
@@ -153,7 +154,7 @@ async function main(): Promise<boolean> {
   const cluster = createKafkaCluster({
     dir: path.join(dir, 'kafka'),
     brokers: mode === 'broker-kill' ? 3 : 1,
-    jarsDir: path.join(root, '.cache/kafka'),
+    jarsDir: await kafkaJarsDir(path.join(root, '.cache')),
     log,
   });
   const brokers = await cluster.start();
