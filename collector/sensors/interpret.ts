@@ -1,0 +1,310 @@
+/**
+ * Frames in, events out: folds the tries of an exec into one event, keeps the process tree, and
+ * writes each fact with the assurance that it deserves. Pure: no I/O, no clock.
+ */
+import { constants } from 'node:os';
+import type { Draft, DraftOf } from '#schemas';
+import { absolutePath, splitStrings, textsOf } from './bytes.ts';
+import { escapedAttrs, fileFields, type NetMemory, netFields, netMemory } from './effects.ts';
+import { createTree } from './tree.ts';
+import { EVASIONS, FRAME, type Frame, type Hello, NO_NUMBER } from './wire.ts';
+
+export const SOURCE = 'seccomp';
+export const RUNG = 1;
+
+export interface InterpretOptions {
+  /** Environment variables that an `exec` event reports; a last `*` stands for any ending. */
+  readonly joinKeys: readonly string[];
+  /** The environment variable that carries the tool call's id. */
+  readonly toolCallKey?: string;
+  /** `NAME=value`: a program started with it, and all below, is the collector's own. */
+  readonly ownEnv?: string;
+  /** The same for programs below these paths: the executable, or an argument (a script). */
+  readonly ownPaths?: readonly string[];
+}
+
+type Common = Pick<
+  DraftOf<'exec'>,
+  'ts' | 'source' | 'pid' | 'ppid' | 'tool_call_id' | 'attribution' | 'attribution_confidence_pct'
+>;
+
+/** One exec whose end is not known yet: the last try, and what all had in common. */
+interface Attempt {
+  readonly ts: string;
+  readonly path: Buffer;
+  readonly argv: readonly Buffer[];
+  /** What access(2) said of the tried files: 0 where one was there and executable. */
+  readonly errors: readonly number[];
+}
+
+interface State {
+  attempt: Attempt | undefined;
+  exitCode: number | undefined;
+  readonly net: NetMemory;
+}
+
+export interface Interpreter {
+  push(frame: Frame): Draft[];
+  /** Events of the collector's own processes that were left out. */
+  readonly ownDropped: () => number;
+}
+
+const errnoNames = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+const signalNames = new Map(
+  Object.entries(constants.signals).map(([name, number]) => [number, name]),
+);
+const EACCES = constants.errno.EACCES;
+const NOTHING = Buffer.alloc(0);
+
+/** Turns monotonic readings into nanoseconds since 1970 by the one pair of readings in `hello`. */
+export function createTimes(hello: Pick<Hello, 'monotonicNs' | 'wallNs'>) {
+  const offset = BigInt(hello.wallNs) - BigInt(hello.monotonicNs);
+  const seconds = Number(offset / 1_000_000_000n);
+  const rest = Number(offset % 1_000_000_000n);
+  return (sec: number, nsec: number): string => {
+    const ns = rest + nsec;
+    const carry = ns >= 1e9 ? 1 : 0;
+    return `${seconds + sec + carry}${String(ns - carry * 1e9).padStart(9, '0')}`;
+  };
+}
+
+export function createInterpreter(hello: Hello, options: InterpretOptions): Interpreter {
+  const tree = createTree(options.toolCallKey);
+  const states = new Map<number, State>();
+  const timeOf = createTimes(hello);
+  const reported = keyFilter(options.joinKeys);
+  let ownDropped = 0;
+
+  const stateOf = (pid: number): State => {
+    let state = states.get(pid);
+    if (state === undefined) {
+      state = { attempt: undefined, exitCode: undefined, net: netMemory() };
+      states.set(pid, state);
+    }
+    return state;
+  };
+  const common = (frame: Frame): Common => {
+    const ppid = tree.ppid(frame.pid);
+    return {
+      ts: timeOf(frame.sec, frame.nsec),
+      source: SOURCE,
+      ...(frame.pid === 0 ? {} : { pid: frame.pid }),
+      ...(ppid === 0 ? {} : { ppid }),
+      ...tree.attribution(frame.pid),
+    };
+  };
+
+  const tried = (frame: Frame, state: State): Draft[] => {
+    const [dir = NOTHING, path = NOTHING, argv = NOTHING] = frame.parts;
+    const before = frame.b === 1 ? state.attempt : undefined;
+    state.attempt = {
+      ts: timeOf(frame.sec, frame.nsec),
+      path: Buffer.from(absolutePath(dir, path)),
+      argv: before?.argv ?? splitStrings(Buffer.from(argv)),
+      errors: [...(before?.errors ?? []), frame.a],
+    };
+    return [];
+  };
+  const started = (frame: Frame, state: State): Draft[] => {
+    const { attempt } = state;
+    if (attempt === undefined) return [];
+    state.attempt = undefined;
+    const [exe = NOTHING, cwd = NOTHING, cmdline = NOTHING, environ = NOTHING] = frame.parts;
+    const argv = splitStrings(cmdline);
+    const settled = frame.type === FRAME.execSettle;
+    if (settled && !sameStrings(argv, attempt.argv)) return [failed(frame, attempt)];
+    const keys = readKeys(environ);
+    tree.started(frame.pid, keys);
+    if (isOwn(options, keys, exe, argv)) tree.disown(frame.pid);
+    const seen = exe.length > 0;
+    const draft = execDraft(common(frame), attempt, seen ? exe : attempt.path, {
+      argv: argv.length > 0 ? argv : attempt.argv,
+      cwd,
+      keys: reported(keys),
+    });
+    return [
+      { ...draft, outcome: 'success', assurance: seen && !settled ? 'verified' : 'observed' },
+    ];
+  };
+  const failed = (frame: Frame, attempt: Attempt): Draft => {
+    const errors = attempt.errors;
+    // execvp(3) reports EACCES if any place gave it, else what the last one gave.
+    const error = errors.includes(EACCES) ? EACCES : (errors.at(-1) ?? 0);
+    const draft = execDraft(common(frame), attempt, attempt.path, { argv: attempt.argv });
+    return {
+      ...draft,
+      outcome: 'failure',
+      assurance: 'observed',
+      ...(error === 0 ? {} : { error: errnoNames.get(error) ?? `errno ${error}` }),
+    };
+  };
+  const ended = (frame: Frame, state: State): Draft[] => {
+    const drafts: Draft[] = [];
+    const { attempt } = state;
+    if (attempt !== undefined && attempt.errors.at(-1) !== 0) drafts.push(failed(frame, attempt));
+    else if (attempt !== undefined) {
+      const draft = execDraft(common(frame), attempt, attempt.path, { argv: attempt.argv });
+      drafts.push({ ...draft, outcome: 'unknown', assurance: 'observed' });
+    }
+    const since = tree.sinceNs(frame.pid);
+    const durationNs = since === undefined ? -1 : nsOf(frame) - since;
+    drafts.push({
+      kind: 'exit',
+      ...common(frame),
+      assurance: frame.a === NO_NUMBER ? 'observed' : 'verified',
+      ...exitFields(frame.a, state.exitCode),
+      ...(durationNs < 0 ? {} : { duration_ns: durationNs }),
+    });
+    return drafts;
+  };
+  const blocked = (frame: Frame): Draft[] => [
+    {
+      kind: 'sensor',
+      ...common(frame),
+      assurance: 'observed',
+      sensor_name: SOURCE,
+      sensor_rung: RUNG,
+      coverage: 'complete',
+      reason: `answered ENOSYS to what it could not have seen: ${EVASIONS[frame.a]}`,
+    },
+  ];
+
+  const effect = (frame: Frame): Draft[] => {
+    if (frame.type === FRAME.file) {
+      const fields = fileFields(frame);
+      return fields ? [{ kind: 'file', ...common(frame), assurance: 'observed', ...fields }] : [];
+    }
+    const fields = netFields(frame, nsOf(frame), stateOf(frame.pid).net);
+    return fields ? [{ kind: 'net', ...common(frame), assurance: 'observed', ...fields }] : [];
+  };
+  const interpret = (frame: Frame): Draft[] => {
+    switch (frame.type) {
+      case FRAME.process:
+        tree.born(frame.pid, frame.a, nsOf(frame), readKeys(frame.parts[0] ?? NOTHING));
+        return [];
+      case FRAME.execTry:
+        return tried(frame, stateOf(frame.pid));
+      case FRAME.execDone:
+      case FRAME.execSettle:
+        return started(frame, stateOf(frame.pid));
+      case FRAME.exiting:
+        stateOf(frame.pid).exitCode = frame.a;
+        return [];
+      case FRAME.exit:
+        return ended(frame, stateOf(frame.pid));
+      case FRAME.blocked:
+        return blocked(frame);
+      case FRAME.file:
+      case FRAME.net:
+        return effect(frame);
+      default:
+        return [];
+    }
+  };
+
+  return {
+    push(frame) {
+      const drafts = interpret(frame);
+      const own = tree.isOwn(frame.pid);
+      if (frame.type === FRAME.exit) {
+        tree.gone(frame.pid);
+        states.delete(frame.pid);
+      }
+      if (!own) return drafts;
+      ownDropped += drafts.length;
+      return [];
+    },
+    ownDropped: () => ownDropped,
+  };
+}
+
+const nsOf = (frame: Frame) => frame.sec * 1e9 + frame.nsec;
+
+interface ExecFacts {
+  readonly argv: readonly Buffer[];
+  readonly cwd?: Buffer;
+  readonly keys?: Readonly<Record<string, string>>;
+}
+
+function execDraft(
+  envelope: Common,
+  attempt: Attempt,
+  exe: Buffer,
+  facts: ExecFacts,
+): Omit<DraftOf<'exec'>, 'assurance'> {
+  const path = textsOf([exe]);
+  const argv = textsOf(facts.argv);
+  const cwd = textsOf(facts.cwd === undefined || facts.cwd.length === 0 ? [] : [facts.cwd]);
+  const attrs = escapedAttrs({ exe: path.escaped, argv: argv.escaped, cwd: cwd.escaped });
+  const keys = facts.keys ?? {};
+  return {
+    kind: 'exec',
+    ...envelope,
+    ts: attempt.ts,
+    exe: path.texts[0] ?? '',
+    argv: argv.texts,
+    ...(cwd.texts[0] === undefined ? {} : { cwd: cwd.texts[0] }),
+    ...(Object.keys(keys).length === 0 ? {} : { join_keys: keys }),
+    ...(attrs === undefined ? {} : { attrs }),
+  };
+}
+
+/** A wait status as fields (wait(2)); without one, the code that the process asked for. */
+function exitFields(status: number, asked: number | undefined) {
+  if (status === NO_NUMBER) return asked === undefined ? {} : { exit_code: asked };
+  const signal = status & 0x7f;
+  if (signal === 0) return { exit_code: (status >>> 8) & 0xff };
+  return { exit_signal: signalNames.get(signal) ?? `SIG${signal}` };
+}
+
+/** `exited` as node's child processes give it. */
+export function exitOf(status: number): { code: number | null; signal: string | null } {
+  const { exit_code: code = null, exit_signal: signal = null } = exitFields(status, undefined);
+  return { code, signal };
+}
+
+/** `NAME=value` strings as a record; the first of a name counts, as getenv(3) has it. */
+function readKeys(list: Buffer): Readonly<Record<string, string>> {
+  const keys: Record<string, string> = Object.create(null);
+  for (const text of textsOf(splitStrings(list)).texts) {
+    const at = text.indexOf('=');
+    const name = text.slice(0, at);
+    if (at > 0 && !(name in keys)) keys[name] = text.slice(at + 1);
+  }
+  return keys;
+}
+
+/** Picks the variables that an event reports. */
+function keyFilter(names: readonly string[]) {
+  const exact = new Set(names.filter((name) => !name.endsWith('*')));
+  const beginnings = names.filter((name) => name.endsWith('*')).map((name) => name.slice(0, -1));
+  return (keys: Readonly<Record<string, string>>): Readonly<Record<string, string>> =>
+    Object.fromEntries(
+      Object.entries(keys).filter(
+        ([name]) => exact.has(name) || beginnings.some((beginning) => name.startsWith(beginning)),
+      ),
+    );
+}
+
+function sameStrings(a: readonly Buffer[], b: readonly Buffer[]): boolean {
+  return a.length === b.length && a.every((one, index) => one.equals(b[index] ?? NOTHING));
+}
+
+function isOwn(
+  options: InterpretOptions,
+  keys: Readonly<Record<string, string>>,
+  exe: Buffer,
+  argv: readonly Buffer[],
+): boolean {
+  const [name = '', ...value] = options.ownEnv?.split('=') ?? [];
+  if (name !== '' && keys[name] === value.join('=')) return true;
+  // The script of an interpreter is its first argument that is no option; arguments further on
+  // are the agent's to choose, and naming a path there must not hide a program.
+  const script = argv.slice(1).find((argument) => argument[0] !== 0x2d);
+  return (options.ownPaths ?? []).some((path) => {
+    const below = (candidate: Buffer | undefined) =>
+      candidate !== undefined &&
+      (candidate.toString() === path || candidate.toString().startsWith(`${path}/`));
+    return below(exe) || below(script);
+  });
+}
