@@ -2,9 +2,10 @@
  * The supervisor's table of living processes. One pidfd per process tells of its end and, from
  * Linux 6.15 on, of its exit state, without ever stopping it (pidfs, PIDFD_GET_INFO).
  */
+import { execError, type PendingExec } from './capture-exec.ts';
 import { errno, type Libc } from './native.ts';
+import type { Procfs } from './procfs.ts';
 import { IOCTL_PIDFD_GET_INFO, PIDFD_INFO_EXIT, PIDFD_INFO_PID, SYS } from './syscalls.ts';
-import type { Tracee } from './tracee.ts';
 import { FRAME, type FrameWriter, NO_NUMBER } from './wire.ts';
 
 const EPOLL_CLOEXEC = 0o2000000;
@@ -15,21 +16,15 @@ const EPOLLHUP = 0x10;
 const EPOLL_EVENT_BYTES = 12;
 const EVENTS_MAX = 256;
 const WNOHANG = 1;
-/** Field 52 of /proc/PID/stat counted from the state, which is the first after the name. */
-const STAT_EXIT_CODE_INDEX = 49;
-
-/** An execve whose success is not known yet. */
-export interface PendingExec {
-  readonly argvLow: number;
-  readonly argvHigh: number;
-  readonly base: string;
-  readonly argv: Buffer;
-}
+/** struct pidfd_info, first version: mask, parent, exit code. */
+const INFO_BYTES = 64;
+const INFO_PPID = 24;
+const INFO_EXIT_CODE = 60;
 
 export interface Process {
   readonly pid: number;
   readonly pidfd: number;
-  ppid: number;
+  readonly ppid: number;
   pending: PendingExec | undefined;
   /** Connected sockets towards port 53: descriptor to socket address. */
   dns: Map<number, Buffer> | undefined;
@@ -41,177 +36,192 @@ export interface Processes {
   of(tid: number): Process;
   /** Takes in the launcher, which becomes the command. */
   adopt(pid: number): void;
-  /** Reports the ends that are due; true if the command's main process was among them. */
-  reap(): boolean;
+  /** Reports the ends that are due. */
+  reap(): void;
   /** Reports the processes that are dead but that nobody waits for. */
   sweep(): void;
   readonly living: () => number[];
+  /** Readable when an end is due. */
   readonly epollFd: number;
+  /** The wait status of the command's main process once it is gone. */
   readonly mainStatus: () => number | undefined;
 }
 
 export interface ProcessesDeps {
   readonly libc: Libc;
-  readonly tracee: Tracee;
+  readonly procfs: Procfs;
   readonly writer: FrameWriter;
   readonly self: number;
   /** Whether a pidfd still tells the exit state of a process that was waited for. */
   readonly exitState: boolean;
-  /** Reads the join keys out of an environment. */
+  /** Picks the join keys out of a process's environment. */
   readonly keysOf: (pid: number) => Buffer;
 }
 
+interface Table {
+  readonly deps: ProcessesDeps;
+  readonly byPid: Map<number, Process>;
+  readonly byThread: Map<number, Process>;
+  readonly ends: Ends;
+  mainPid: number;
+  mainStatus: number | undefined;
+}
+
 export function createProcesses(deps: ProcessesDeps): Processes {
-  const { libc, tracee, writer, self } = deps;
-  const byPid = new Map<number, Process>();
-  const byThread = new Map<number, Process>();
-  const epollFd = libc.epollCreate(EPOLL_CLOEXEC);
-  if (epollFd < 0) throw new Error(`epoll_create1: errno ${errno()}`);
-  const events = Buffer.alloc(Math.max(4096, EPOLL_EVENT_BYTES * EVENTS_MAX));
-  const event = Buffer.alloc(4096);
-  const info = Buffer.alloc(4096);
-  const status = Buffer.alloc(4096);
-  let mainPid = 0;
-  let mainStatus: number | undefined;
-  let waitedMain: number | undefined;
-
-  const getInfo = (pidfd: number, mask: number): boolean => {
-    info.fill(0, 0, 64);
-    info.writeUInt32LE(mask, 0);
-    return libc.ioctl(pidfd, IOCTL_PIDFD_GET_INFO, info) === 0;
+  const { libc } = deps;
+  const table: Table = {
+    deps,
+    byPid: new Map(),
+    byThread: new Map(),
+    ends: createEnds(deps),
+    mainPid: 0,
+    mainStatus: undefined,
   };
-  const parentOf = (pid: number, pidfd: number): number => {
-    if (pidfd >= 0 && getInfo(pidfd, PIDFD_INFO_PID) && info.readUInt32LE(0) & PIDFD_INFO_PID)
-      return info.readUInt32LE(24);
-    return statusNumber(pid, 'PPid');
-  };
-  const statusNumber = (pid: number, name: string): number => {
-    const text = tracee.file(pid, 'status').toString('latin1');
-    const at = text.indexOf(`\n${name}:`);
-    return at < 0 ? 0 : Number.parseInt(text.slice(at + name.length + 2), 10) || 0;
-  };
-
-  const add = (pid: number, pidfd: number): Process => {
-    const ppid = parentOf(pid, pidfd);
-    const orphan = ppid === self && pid !== mainPid;
-    if (ppid !== self && ppid > 1 && !byPid.has(ppid)) ancestor(ppid);
-    const process: Process = {
-      pid,
-      pidfd,
-      ppid,
-      pending: undefined,
-      dns: undefined,
-      threads: new Set([pid]),
-    };
-    byPid.set(pid, process);
-    byThread.set(pid, process);
-    if (pidfd >= 0) {
-      // A hang-up (always told) comes when the process was waited for; "readable" when it died.
-      event.writeUInt32LE(deps.exitState ? 0 : EPOLLIN, 0);
-      event.writeUInt32LE(pid, 4);
-      event.writeUInt32LE(0, 8);
-      libc.epollCtl(epollFd, EPOLL_CTL_ADD, pidfd, event);
-    }
-    // An orphan's parent is gone, so its tool call can only come from its own environment.
-    writer.put(FRAME.process, pid, ppid, 0, 0, orphan ? [deps.keysOf(pid)] : []);
-    return process;
-  };
-  const ancestor = (pid: number) => {
-    const pidfd = libc.syscall(SYS.pidfd_open, pid, 0, 0, 0, 0);
-    if (pidfd >= 0) add(pid, pidfd);
-  };
-  const firstSight = (tid: number): Process => {
-    const pidfd = libc.syscall(SYS.pidfd_open, tid, 0, 0, 0, 0);
-    if (pidfd >= 0) return add(tid, pidfd);
-    const tgid = statusNumber(tid, 'Tgid') || tid;
-    const known = byPid.get(tgid);
-    const process =
-      known ?? add(tgid, tgid === tid ? -1 : libc.syscall(SYS.pidfd_open, tgid, 0, 0, 0, 0));
-    byThread.set(tid, process);
-    process.threads.add(tid);
-    return process;
-  };
-
-  const exitStatus = (process: Process): number => {
-    if (deps.exitState) {
-      if (getInfo(process.pidfd, PIDFD_INFO_EXIT) && info.readUInt32LE(0) & PIDFD_INFO_EXIT)
-        return info.readUInt32LE(60);
-      return NO_NUMBER;
-    }
-    reapChildren();
-    if (process.pid === mainPid && waitedMain !== undefined) return waitedMain;
-    return zombieStatus(process.pid) ?? NO_NUMBER;
-  };
-  /** Orphans come to us. Where exit state is kept (SIGCHLD ignored) the kernel reaps them. */
-  const reapChildren = () => {
-    for (;;) {
-      const pid = libc.waitpid(-1, status, WNOHANG);
-      if (pid <= 0) return;
-      if (pid === mainPid) waitedMain = status.readUInt32LE(0);
-    }
-  };
-  /** The wait status of a process that is dead and not yet waited for. */
-  const zombieStatus = (pid: number): number | undefined => {
-    const text = tracee.file(pid, 'stat').toString('latin1');
-    const fields = text
-      .slice(text.lastIndexOf(')') + 2)
-      .trim()
-      .split(' ');
-    if (fields[0] !== 'Z') return undefined;
-    const code = Number(fields[STAT_EXIT_CODE_INDEX]);
-    return Number.isInteger(code) ? code >>> 0 : undefined;
-  };
-  const remove = (process: Process, code: number) => {
-    writer.put(FRAME.exit, process.pid, code, 0, 0, []);
-    if (process.pid === mainPid) mainStatus = code;
-    for (const tid of process.threads) if (byThread.get(tid) === process) byThread.delete(tid);
-    byPid.delete(process.pid);
-    if (process.pidfd >= 0) libc.close(process.pidfd);
-  };
-
+  const { byThread, ends } = table;
   return {
-    epollFd,
+    epollFd: ends.epollFd,
     of(tid) {
       const known = byThread.get(tid);
-      if (known === undefined) return firstSight(tid);
+      if (known === undefined) return firstSight(table, tid);
       // A thread's id may have been given to a new process since; a living leader's can't.
       if (known.pid === tid || libc.syscall(SYS.tgkill, known.pid, tid, 0, 0, 0) === 0)
         return known;
       known.threads.delete(tid);
       byThread.delete(tid);
-      return firstSight(tid);
+      return firstSight(table, tid);
     },
     adopt(pid) {
-      mainPid = pid;
-      add(pid, libc.syscall(SYS.pidfd_open, pid, 0, 0, 0, 0));
+      table.mainPid = pid;
+      add(table, pid, ends.open(pid));
     },
     reap() {
-      const before = mainStatus;
-      for (;;) {
-        const count = libc.epollWait(epollFd, events, EVENTS_MAX, 0);
-        if (count <= 0) break;
-        writer.stamp();
-        tracee.reset();
-        for (let i = 0; i < count; i++) {
-          const wanted = deps.exitState ? EPOLLHUP : EPOLLIN;
-          if ((events.readUInt32LE(i * EPOLL_EVENT_BYTES) & wanted) === 0) continue;
-          const process = byPid.get(events.readUInt32LE(i * EPOLL_EVENT_BYTES + 4));
-          if (process !== undefined) remove(process, exitStatus(process));
-        }
-        if (count < EVENTS_MAX) break;
+      for (const pid of ends.due()) {
+        const process = table.byPid.get(pid);
+        if (process !== undefined) remove(table, process, ends.status(process));
       }
-      if (!deps.exitState) reapChildren();
-      return before === undefined && mainStatus !== undefined;
+      ends.waitForChildren();
     },
     sweep() {
-      writer.stamp();
-      for (const process of [...byPid.values()]) {
-        tracee.reset();
-        const code = zombieStatus(process.pid);
-        if (code !== undefined) remove(process, code);
+      for (const process of [...table.byPid.values()]) {
+        const status = deps.procfs.zombieStatus(process.pid);
+        if (status !== undefined) remove(table, process, status);
       }
     },
-    living: () => [...byPid.keys()],
-    mainStatus: () => mainStatus,
+    living: () => [...table.byPid.keys()],
+    mainStatus: () => table.mainStatus,
+  };
+}
+
+function add(table: Table, pid: number, pidfd: number): Process {
+  const { deps, ends, byPid, byThread } = table;
+  const ppid = ends.parent(pidfd) || deps.procfs.status(pid, 'PPid');
+  const orphan = ppid === deps.self && pid !== table.mainPid;
+  if (ppid !== deps.self && ppid > 1 && !byPid.has(ppid)) {
+    const parentFd = ends.open(ppid);
+    if (parentFd >= 0) add(table, ppid, parentFd);
+  }
+  const threads = new Set([pid]);
+  const process: Process = { pid, pidfd, ppid, pending: undefined, dns: undefined, threads };
+  byPid.set(pid, process);
+  byThread.set(pid, process);
+  if (pidfd >= 0) ends.watch(pid, pidfd);
+  // An orphan's parent is gone, so its tool call can only come from its own environment.
+  deps.writer.put(FRAME.process, pid, ppid, 0, 0, orphan ? [deps.keysOf(pid)] : []);
+  return process;
+}
+
+/** A process id opens as a pidfd; a mere thread's does not. */
+function firstSight(table: Table, tid: number): Process {
+  const pidfd = table.ends.open(tid);
+  if (pidfd >= 0) return add(table, tid, pidfd);
+  const tgid = table.deps.procfs.status(tid, 'Tgid') || tid;
+  const process =
+    table.byPid.get(tgid) ?? add(table, tgid, tgid === tid ? -1 : table.ends.open(tgid));
+  table.byThread.set(tid, process);
+  process.threads.add(tid);
+  return process;
+}
+
+function remove(table: Table, process: Process, status: number): void {
+  const { deps, byPid, byThread } = table;
+  const { pid, pending } = process;
+  if (pending !== undefined) {
+    // The process is gone, and its root with it; its parent's is the same unless it changed it.
+    const root = byPid.has(process.ppid) ? process.ppid : deps.self;
+    deps.writer.put(FRAME.execLost, pid, execError(deps.procfs, pending, root), 0, 0, []);
+  }
+  deps.writer.put(FRAME.exit, pid, status, 0, 0, []);
+  if (pid === table.mainPid) table.mainStatus = status;
+  for (const tid of process.threads) if (byThread.get(tid) === process) byThread.delete(tid);
+  byPid.delete(pid);
+  if (process.pidfd >= 0) deps.libc.close(process.pidfd);
+}
+
+/** How processes end, as the kernel tells it. */
+interface Ends {
+  readonly epollFd: number;
+  /** A pidfd, or -1. */
+  open(pid: number): number;
+  parent(pidfd: number): number;
+  watch(pid: number, pidfd: number): void;
+  /** The processes whose ends are due. */
+  due(): number[];
+  /** The wait status of one of them, or NO_NUMBER. */
+  status(process: Process): number;
+  waitForChildren(): void;
+}
+
+function createEnds(deps: ProcessesDeps): Ends {
+  const { libc, procfs, exitState } = deps;
+  const epollFd = libc.epollCreate(EPOLL_CLOEXEC);
+  if (epollFd < 0) throw new Error(`epoll_create1: errno ${errno()}`);
+  const events = Buffer.alloc(4096);
+  const info = Buffer.alloc(4096);
+  const status = Buffer.alloc(4096);
+  const waited = new Map<number, number>();
+  // A hang-up (always told) comes when the process was waited for; "readable" when it died.
+  const wanted = exitState ? EPOLLHUP : EPOLLIN;
+  const ask = (pidfd: number, what: number): boolean => {
+    if (pidfd < 0) return false;
+    info.fill(0, 0, INFO_BYTES);
+    info.writeUInt32LE(what, 0);
+    const answered = libc.ioctl(pidfd, IOCTL_PIDFD_GET_INFO, info) === 0;
+    return answered && (info.readUInt32LE(0) & what) !== 0;
+  };
+  /** Orphans come to us. Where exit state is kept (SIGCHLD ignored) the kernel reaps them. */
+  const waitForChildren = () => {
+    if (exitState) return;
+    for (let pid = 1; pid > 0; ) {
+      pid = libc.waitpid(-1, status, WNOHANG);
+      if (pid > 0) waited.set(pid, status.readUInt32LE(0));
+    }
+  };
+  return {
+    epollFd,
+    open: (pid) => libc.syscall(SYS.pidfd_open, pid, 0, 0, 0, 0),
+    parent: (pidfd) => (ask(pidfd, PIDFD_INFO_PID) ? info.readUInt32LE(INFO_PPID) : 0),
+    watch(pid, pidfd) {
+      events.writeUInt32LE(exitState ? 0 : EPOLLIN, 0);
+      events.writeUInt32LE(pid, 4);
+      events.writeUInt32LE(0, 8);
+      libc.epollCtl(epollFd, EPOLL_CTL_ADD, pidfd, events);
+    },
+    due() {
+      const pids: number[] = [];
+      const count = libc.epollWait(epollFd, events, EVENTS_MAX, 0);
+      for (let at = 0; at < count * EPOLL_EVENT_BYTES; at += EPOLL_EVENT_BYTES)
+        if ((events.readUInt32LE(at) & wanted) !== 0) pids.push(events.readUInt32LE(at + 4));
+      return pids;
+    },
+    status(process) {
+      if (exitState)
+        return ask(process.pidfd, PIDFD_INFO_EXIT) ? info.readUInt32LE(INFO_EXIT_CODE) : NO_NUMBER;
+      const dead = procfs.zombieStatus(process.pid);
+      waitForChildren();
+      const own = waited.get(process.pid);
+      waited.delete(process.pid);
+      return own ?? dead ?? NO_NUMBER;
+    },
+    waitForChildren,
   };
 }

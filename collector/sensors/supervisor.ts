@@ -17,8 +17,10 @@ import {
   readMessage,
   writeAll,
 } from './launch.ts';
+import { createMemory, createScratch } from './memory.ts';
 import { type Libc, loadLibc } from './native.ts';
 import { createProcesses, type Process, type Processes } from './processes.ts';
+import { createProcfs } from './procfs.ts';
 import {
   ARCH_X86_64,
   IOCTL_NOTIF_ID_VALID,
@@ -31,7 +33,6 @@ import {
   SYNC_WAKE_UP,
   SYS,
 } from './syscalls.ts';
-import { createTracee } from './tracee.ts';
 import { createFrameWriter, EVASIONS, FRAME, type FrameWriter, type Hello } from './wire.ts';
 
 const EVENTS_FD = 3;
@@ -195,20 +196,22 @@ function run(
   exitState: boolean,
   writer: FrameWriter,
 ): never {
-  const tracee = createTracee(libc);
+  const scratch = createScratch();
+  const procfs = createProcfs(libc, scratch);
+  const memory = createMemory(libc, scratch);
   const pick = createKeyPicker(spec.keys);
-  const keysOf = (pid: number) => pick(tracee.file(pid, 'environ'));
+  const keysOf = (pid: number) => pick(procfs.file(pid, 'environ'));
   const self = process.pid;
-  const processes = createProcesses({ libc, tracee, writer, self, exitState, keysOf });
+  const processes = createProcesses({ libc, procfs, writer, self, exitState, keysOf });
   const phase = createPhase(libc, launched, writer);
-  const capture = createCapture({ libc, tracee, keysOf });
+  const capture = createCapture({ libc, memory, procfs, keysOf });
   const watched = (call: Call, of: Process) => {
     if (of.pid === launched.pid && isExec(call.number)) phase.commandStarts();
     return capture(call, of);
   };
   const begin = () => {
     writer.stamp();
-    tracee.reset();
+    scratch.reset();
   };
   const listener = createListener(libc, launched.listener, watched, processes, writer, begin);
   processes.adopt(launched.pid);
@@ -228,7 +231,10 @@ function run(
     const count = libc.poll(fds, sources.length, waiting);
     if (count < 0) continue;
     if (count === 0 || writer.ageMs() > FLUSH_AGE_MS) writer.flush();
-    if (ready(1) !== 0) processes.reap();
+    if (ready(1) !== 0) {
+      begin();
+      processes.reap();
+    }
     if (ready(3) !== 0) {
       phase.commandRunsOrFailed();
       ignore(3);
@@ -243,6 +249,7 @@ function run(
       stop(libc, launched.listener, listener, processes, writer, phase);
     }
     if (usersGone && (count === 0 || processes.living().length === 0)) {
+      begin();
       processes.sweep();
       phase.mainExit(processes.mainStatus());
       end(writer, processes);

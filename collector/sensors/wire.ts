@@ -18,12 +18,12 @@ export const FRAME = {
   refused: 2,
   /** A process seen for the first time: a = ppid; parts: join keys (orphans only). */
   process: 3,
-  /** execve entry: a = access() errno of the file, b = 1 continues a PATH search; parts: dir,
-   * path, argv. */
+  /** execve entry: b = 1 continues a search along PATH; parts: dir, path, argv. */
   execTry: 4,
-  /** The new program's first stop: parts: exe, cwd, cmdline (NUL-ended strings), join keys. */
+  /** The new program's first stop; parts: exe, cwd, cmdline (NUL-ended strings), join keys. */
   execDone: 5,
-  /** A later sign of life of a process whose exec was never confirmed: same parts. */
+  /** A later sign of life of a process whose exec was never confirmed: a = why it may have
+   * failed (errno, 0 unknown); the same parts. */
   execSettle: 6,
   /** a = index of FILE_OPS, b = mode or NO_NUMBER; parts: dir, path[, dir, path]. */
   file: 7,
@@ -45,6 +45,8 @@ export const FRAME = {
   end: 15,
   /** The command runs: its exec succeeded. */
   running: 16,
+  /** A process ended whose exec was never confirmed: a = why it may have failed. */
+  execLost: 17,
 } as const;
 
 export const FILE_OPS = [
