@@ -1,0 +1,18 @@
+import { type Log, type Store, StoreError } from '#schemas';
+
+/**
+ * Opens the store that a URL names: `chdb:DIR` embedded, `http://…` or `https://…` a server.
+ * Each engine's code is loaded only when it is used: the embedded one is half a gigabyte.
+ */
+export async function openStore(url: string, deps: { readonly log: Log }): Promise<Store> {
+  if (url.startsWith('chdb:')) {
+    const { openEmbedded } = await import('./embedded.ts');
+    return openEmbedded(url.slice('chdb:'.length), deps.log);
+  }
+  if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) {
+    const { openHttp } = await import('./http.ts');
+    return openHttp(new URL(url));
+  }
+  const message = `${url}: a store is chdb:DIR or http://[USER:PASSWORD@]HOST:PORT/`;
+  throw new StoreError({ code: 'refused', message });
+}
