@@ -1,0 +1,69 @@
+/**
+ * Telemetry on a terminal. Everything that an agent, a model or a file name may have written is
+ * hostile: control characters move the cursor and change titles, bidi overrides turn text around,
+ * invisible characters hide it. All of them are shown as what they are, `\u{1b}`; never raw.
+ */
+
+/** Control, format (bidi, zero width, tags), surrogate, line and paragraph separators, and
+ * characters that nobody has assigned or that draw nothing. */
+const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\u115f\u1160\u3164\uffa0\u2800\u00a0]/gu;
+const SHORT: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+
+/** `text` safe for a terminal, on one line. `mark` sets the escapes off, for colour. */
+export function escapeText(text: string, mark: (escape: string) => string = (e) => e): string {
+  return text.replace(UNSAFE, (char) =>
+    mark(SHORT[char] ?? `\\u{${(char.codePointAt(0) as number).toString(16)}}`),
+  );
+}
+
+const ZERO_WIDTH = /^[\p{Mn}\p{Me}]$/u;
+const WIDE =
+  /^[\u1100-\u115f\u2e80-\u303e\u3041-\u33ff\u3400-\u4dbf\u4e00-\u9fff\ua000-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}$/u;
+
+/** How many columns one character takes. */
+function charWidth(char: string): number {
+  if (char <= '~') return 1;
+  return ZERO_WIDTH.test(char) ? 0 : WIDE.test(char) ? 2 : 1;
+}
+
+/** How many columns a text takes on a terminal, as far as that can be known. */
+export function widthOf(text: string): number {
+  let width = 0;
+  for (const char of text) width += charWidth(char);
+  return width;
+}
+
+/**
+ * `text` escaped and cut to `columns`, the cut shown as `…`. At most a bounded part of the input
+ * is looked at, so that a prompt of megabytes costs nothing.
+ */
+export function fitText(text: string, columns: number): string {
+  const part = text.slice(0, columns * 4 + 16);
+  const safe = escapeText(part.isWellFormed() ? part : part.toWellFormed());
+  if (part.length === text.length && widthOf(safe) <= columns) return safe;
+  let out = '';
+  let width = 0;
+  for (const char of safe) {
+    width += charWidth(char);
+    if (width > columns - 1) break;
+    out += char;
+  }
+  return `${out}…`;
+}
+
+/** The middle cut out of a path, whose ends say most. */
+export function fitPath(path: string, columns: number): string {
+  const safe = escapeText(path.slice(0, 32_768).toWellFormed());
+  if (widthOf(safe) <= columns) return safe;
+  const chars = [...safe];
+  const tail = Math.ceil((columns - 1) * 0.65);
+  const head = Math.max(0, columns - 1 - tail);
+  return `${chars.slice(0, head).join('')}…${chars.slice(-tail).join('')}`;
+}
+
+/** Words of a shell command line, quoted only where a shell would need it. */
+export function shellWords(argv: readonly string[]): string {
+  return argv
+    .map((arg) => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`))
+    .join(' ');
+}

@@ -1,0 +1,261 @@
+/**
+ * What does not fit: declared and undeclared loss, broken evidence, claims that contradict each
+ * other or the kernel, refused things that happened, claimed things that did not.
+ */
+import path from 'node:path';
+import { countRanges, eventId } from '#schemas';
+import type { Analysis } from './analyse.ts';
+import type { Effects } from './effects.ts';
+import type { CallItem, SessionData } from './story.ts';
+import { type FlatEvent, isSeen, kindsWith, roleOf } from './view.ts';
+
+export const FINDING_KINDS = [
+  'tampered',
+  'incomplete',
+  'gap',
+  'parked',
+  'not_closed',
+  'coverage',
+  'denied_but_ran',
+  'claim_unseen',
+  'contradiction',
+  'alert',
+  'unattributed',
+] as const;
+
+export interface Finding {
+  readonly kind: (typeof FINDING_KINDS)[number];
+  readonly severity: 'high' | 'medium' | 'info';
+  /** In words; may hold telemetry. */
+  readonly text: string;
+  readonly ns?: string;
+  readonly callId?: string;
+  readonly eventIds: readonly string[];
+}
+
+const GAPS = new Set(kindsWith('gap_reason'));
+const ALERTS = new Set(kindsWith('alert_rule'));
+/** So many names are told in one finding. */
+const NAMES_MAX = 3;
+
+const few = (names: readonly string[]): string =>
+  names.length <= NAMES_MAX
+    ? names.join(', ')
+    : `${names.slice(0, NAMES_MAX).join(', ')} and ${names.length - NAMES_MAX} more`;
+
+const many = (count: number, one: string, more = `${one}s`): string =>
+  `${count} ${count === 1 ? one : more}`;
+
+function* ofStreams(data: SessionData): Generator<Finding> {
+  for (const { streamId, completeness, integrity } of data.streams) {
+    const where = data.streams.length === 1 ? '' : ` (stream ${streamId})`;
+    for (const fault of integrity?.faults ?? [])
+      yield {
+        kind: 'tampered',
+        severity: 'high',
+        text: `integrity is broken at event ${fault.seq}: ${fault.what}${where}`,
+        eventIds: [`${streamId}-${fault.seq}`],
+      };
+    if (completeness === undefined) continue;
+    if (completeness.unaccounted.length > 0)
+      yield {
+        kind: 'incomplete',
+        severity: 'high',
+        text: `${many(countRanges(completeness.unaccounted), 'event')} neither stored nor declared missing: ${few(completeness.unaccounted.map(([a, b]) => (a === b ? `${a}` : `${a} to ${b}`)))}${where}`,
+        eventIds: [],
+      };
+    if (!completeness.closed)
+      yield {
+        kind: 'not_closed',
+        severity: 'medium',
+        text: `the stream is not closed: it still runs, or its end never arrived${where}`,
+        eventIds: [],
+      };
+  }
+  if (data.deadLetters.length > 0)
+    yield {
+      kind: 'parked',
+      severity: 'high',
+      text: `${many(data.deadLetters.length, 'event')} could not be stored and ${data.deadLetters.length === 1 ? 'is' : 'are'} parked: ${few([...new Set(data.deadLetters.map(({ reason, field }) => (field === '' ? reason : `${reason} (${field})`)))])}`,
+      eventIds: [],
+    };
+}
+
+function gapText(event: FlatEvent): string {
+  const { gap_count: count, gap_first_seq: first, gap_last_seq: last } = event;
+  const size = count ?? (first === undefined || last === undefined ? undefined : last - first + 1);
+  const what = size === undefined ? 'an unknown number of events' : many(size, 'event');
+  const numbers = first === undefined || last === undefined ? '' : `, numbers ${first} to ${last}`;
+  const from = event.sensor_name === undefined ? '' : ` from ${event.sensor_name}`;
+  const why = event.reason === undefined ? '' : ` (${event.reason})`;
+  return `${what}${from} lost: ${event.gap_reason}${numbers}${why}`;
+}
+
+function* ofEvents(events: readonly FlatEvent[]): Generator<Finding> {
+  const coverage = new Map<string, FlatEvent>();
+  for (const event of events) {
+    const at = { ns: event.ts, eventIds: [eventId(event)] };
+    if (GAPS.has(event.kind)) yield { kind: 'gap', severity: 'high', text: gapText(event), ...at };
+    else if (ALERTS.has(event.kind))
+      yield {
+        kind: 'alert',
+        severity: 'high',
+        text: `${event.severity ?? ''} ${event.alert_rule ?? ''}${event.reason === undefined ? '' : `: ${event.reason}`}`,
+        ...at,
+      };
+    else if (event.sensor_name !== undefined && event.coverage !== undefined)
+      coverage.set(event.sensor_name, event);
+  }
+  for (const event of coverage.values()) {
+    if (event.coverage === 'complete') continue;
+    yield {
+      kind: 'coverage',
+      severity: 'medium',
+      text: `sensor ${event.sensor_name} covers ${event.coverage === 'none' ? 'nothing' : 'only a part'}${event.reason === undefined ? '' : `: ${event.reason}`}`,
+      ns: event.ts,
+      eventIds: [eventId(event)],
+    };
+  }
+}
+
+/** What the kernel saw at all in this session: without it, "not seen" says nothing. */
+interface Sight {
+  readonly programs: boolean;
+  readonly files: boolean;
+  readonly paths: ReadonlySet<string>;
+}
+
+function sightOf(events: readonly FlatEvent[]): Sight {
+  const seen = events.filter(isSeen);
+  const paths = new Set(
+    seen.flatMap((event) => [event.file_path ?? [], event.file_target_path ?? []].flat()),
+  );
+  return {
+    programs: seen.some((event) => roleOf(event) === 'process_start'),
+    files: paths.size > 0,
+    paths,
+  };
+}
+
+const refused = (event: FlatEvent) => event.decision === 'denied' || event.decision === 'cancelled';
+
+function* deniedButRan({ call, approvals, effects }: CallItem): Generator<Finding> {
+  const last = approvals.at(-1);
+  const denied = call.outcome === 'denied' || (last !== undefined && refused(last));
+  const ran = effects.processes.filter(({ process }) => process.images.length > 0);
+  if (denied && ran.length > 0)
+    yield {
+      kind: 'denied_but_ran',
+      severity: 'high',
+      text: `call ${call.id} was refused, yet ${many(ran.length, 'process', 'processes')} ran: ${few(ran.map(({ process }) => process.images.at(-1)?.argv.join(' ') ?? ''))}`,
+      ns: call.startedNs,
+      callId: call.id,
+      eventIds: ran.map(({ process }) => process.id),
+    };
+  for (const connection of effects.connections) {
+    if (connection.op !== 'connect' || connection.error !== undefined) continue;
+    if (connection.verdict?.decision !== 'deny') continue;
+    yield {
+      kind: 'denied_but_ran',
+      severity: 'high',
+      text: `a connection to ${connection.host ?? connection.ip ?? ''} was tried although it was denied`,
+      ns: connection.firstNs,
+      callId: call.id,
+      eventIds: [connection.verdict.eventId],
+    };
+  }
+}
+
+function* claimUnseen({ call, effects }: CallItem, sight: Sight, cwd: string): Generator<Finding> {
+  const at = { ns: call.startedNs, callId: call.id, eventIds: call.eventIds };
+  const claimed = call.outcome === 'success' || call.exitCode?.from === 'channel';
+  if (sight.programs && claimed && call.command !== undefined && effects.processes.length === 0)
+    yield {
+      kind: 'claim_unseen',
+      severity: 'medium',
+      text: `call ${call.id} is said to have run a command, and no process of it was seen`,
+      ...at,
+    };
+  if (!sight.files || call.outcome !== 'success') return;
+  const base = call.cwd ?? cwd;
+  const missing = call.changes
+    .map((change) => change.replace(/^[a-z]+ /, ''))
+    .filter((name) => !sight.paths.has(path.posix.resolve('/', base, name)));
+  if (missing.length > 0)
+    yield {
+      kind: 'claim_unseen',
+      severity: 'medium',
+      text: `call ${call.id} is said to have changed ${few(missing)}, and no such change was seen`,
+      ...at,
+    };
+}
+
+function* contradictions({ call }: CallItem): Generator<Finding> {
+  for (const { field, kept, other } of call.contradictions)
+    yield {
+      kind: 'contradiction',
+      severity: field === 'exit_code' || field === 'outcome' ? 'high' : 'medium',
+      text: `call ${call.id}: ${field} is ${brief(kept.value)} by ${kept.source}, ${brief(other.value)} by ${other.source}`,
+      ns: call.startedNs,
+      callId: call.id,
+      eventIds: [kept.eventId, other.eventId],
+    };
+  const { exitCode, outcome } = call;
+  if (outcome === 'success' && exitCode !== undefined && exitCode.code !== 0)
+    yield {
+      kind: 'contradiction',
+      severity: 'medium',
+      text: `call ${call.id} is reported as a success, and its exit code is ${exitCode.code} by ${exitCode.source}`,
+      ns: call.startedNs,
+      callId: call.id,
+      eventIds: [exitCode.eventId],
+    };
+}
+
+const BRIEF_CHARS = 60;
+const brief = (text: string): string => {
+  const all = [...text];
+  return JSON.stringify(
+    all.length <= BRIEF_CHARS ? text : `${all.slice(0, BRIEF_CHARS).join('')}…`,
+  );
+};
+
+function* unattributedFinding(effects: Effects): Generator<Finding> {
+  const { files, connections, processes } = effects;
+  const programs = processes.filter(({ depth }) => depth > 0).length;
+  if (programs + files.length + connections.length === 0) return;
+  yield {
+    kind: 'unattributed',
+    severity: 'info',
+    text: `${many(programs, 'process', 'processes')}, ${many(files.length, 'file')} and ${many(connections.length, 'connection')} belong to no tool call`,
+    eventIds: [],
+  };
+}
+
+const ORDER = { high: 0, medium: 1, info: 2 } as const;
+
+/** All findings of a session, the gravest first, then by time. */
+export function findingsOf(
+  data: SessionData,
+  analysis: Analysis,
+  calls: readonly CallItem[],
+  unattributed: Effects,
+): Finding[] {
+  const sight = sightOf(analysis.events);
+  const cwd = analysis.events.find((event) => event.command_args !== undefined)?.cwd ?? '';
+  const all = [
+    ...ofStreams(data),
+    ...ofEvents(analysis.events),
+    ...calls.flatMap((item) => [
+      ...deniedButRan(item),
+      ...claimUnseen(item, sight, cwd),
+      ...contradictions(item),
+    ]),
+    ...unattributedFinding(unattributed),
+  ];
+  return all.sort(
+    (a, b) =>
+      ORDER[a.severity] - ORDER[b.severity] ||
+      ((a.ns ?? '') < (b.ns ?? '') ? -1 : (a.ns ?? '') > (b.ns ?? '') ? 1 : 0),
+  );
+}

@@ -1,0 +1,405 @@
+/**
+ * The story of a session for a terminal: dense, in order, and safe. Every string of telemetry goes
+ * through `escape.ts`; colours and rules are the only control characters that are printed, and
+ * only with `color`.
+ */
+import type { Completeness } from '#schemas';
+import { countRanges, REGISTRY } from '#schemas';
+import { escapeText, fitText, shellWords, widthOf } from './escape.ts';
+import type { Finding } from './findings.ts';
+import { count, dateTime, duration, groups, type Paint, paint, since, size } from './format.ts';
+import { effectLines, type Frame, sides } from './print-effects.ts';
+import { argumentStrings } from './running.ts';
+import type { CallItem, Item, Message, Note, Story, StoryTurn } from './story.ts';
+import type { FlatEvent } from './view.ts';
+
+export interface PrintOptions {
+  /** Columns of the terminal; at least 60 are used. */
+  readonly width: number;
+  readonly color: boolean;
+  /** Everything: all processes, files, model requests, and the text of outputs. */
+  readonly verbose: boolean;
+}
+
+const WIDTH_MIN = 60;
+const WIDTH_MAX = 160;
+/** Where what belongs to a time is printed: after the time and its mark. */
+const INDENT = 12;
+const PROMPT_LINES = 3;
+const MESSAGE_LINES = 2;
+const OUTPUT_LINES = 2;
+const VERBOSE_LINES = 40;
+const FINDINGS_MAX = 12;
+
+interface Page extends PrintOptions {
+  readonly paint: Paint;
+  readonly story: Story;
+}
+
+const indent = (lines: readonly string[]): string[] =>
+  lines.map((line) => `${' '.repeat(INDENT)}${line}`);
+
+/** Lines of a text, each escaped and wrapped; at most `max`, the cut shown. */
+export function block(text: string, columns: number, max: number): string[] {
+  const out: string[] = [];
+  const source = text.slice(0, columns * (max + 2) * 4);
+  for (const line of source.split(/\r?\n/)) {
+    if (line.trim() === '') continue;
+    let rest = escapeText(line.toWellFormed());
+    while (rest !== '' && out.length <= max) {
+      let width = 0;
+      let at = 0;
+      for (const char of rest) {
+        width += widthOf(char);
+        if (width > columns) break;
+        at += char.length;
+      }
+      const space = at < rest.length ? rest.lastIndexOf(' ', at) : at;
+      const cut = space > columns / 2 ? space : Math.max(at, 1);
+      out.push(rest.slice(0, cut).trimEnd());
+      rest = rest.slice(cut).trimStart();
+    }
+    if (out.length > max) break;
+  }
+  if (out.length <= max && source.length === text.length) return out;
+  const shown = out.slice(0, max);
+  const last = shown.pop() ?? '';
+  return [...shown, widthOf(last) < columns ? `${last}…` : `${[...last].slice(0, -1).join('')}…`];
+}
+
+function completenessOf(page: Page): [string, string] {
+  const { streams } = page.story;
+  const all = streams.flatMap(({ completeness }) => completeness ?? []);
+  if (all.length === 0) return [page.paint.dim('not checked'), ''];
+  const sum = (pick: (one: Completeness) => number) => all.reduce((n, one) => n + pick(one), 0);
+  const verdicts = all.map(({ verdict }) => verdict);
+  const parts = [
+    `${groups(sum((one) => one.stored))} of ${groups(sum((one) => one.produced))} events are stored`,
+  ];
+  const declared = sum((one) => one.declaredMissing + one.unnumberedLost);
+  const missing = sum((one) => countRanges(one.unaccounted));
+  const parked = sum((one) => one.parked);
+  if (parked > 0) parts.push(`${groups(parked)} parked`);
+  if (declared > 0) parts.push(`${groups(declared)} declared lost`);
+  if (all.some(({ unknownLoss }) => unknownLoss)) parts.push('an unknown number lost');
+  if (missing > 0) parts.push(`${groups(missing)} missing without a word`);
+  if (streams.length > 1) parts.push(count(streams.length, 'stream'));
+  const text = parts.join(', ');
+  if (verdicts.includes('incomplete')) return [page.paint.alarm(' INCOMPLETE '), text];
+  if (verdicts.includes('open')) return [page.paint.warn('OPEN'), `${text}; not closed`];
+  if (verdicts.includes('declared')) return [page.paint.warn('LOSS DECLARED'), text];
+  return [page.paint.good('COMPLETE'), `${text}; closed`];
+}
+
+function integrityOf(page: Page): [string, string] {
+  const all = page.story.streams.flatMap(({ integrity }) => integrity ?? []);
+  if (all.length === 0) return [page.paint.dim('not checked'), ''];
+  const covered = all.reduce((n, one) => n + one.covered, 0);
+  const points = all.reduce((n, one) => n + one.checkpoints, 0);
+  const text = `${count(points, 'signed checkpoint')} cover ${count(covered, 'event')}`;
+  if (all.some(({ verdict }) => verdict === 'broken')) return [page.paint.alarm(' BROKEN '), text];
+  if (all.some(({ verdict }) => verdict === 'unverifiable'))
+    return [page.paint.warn('UNVERIFIABLE'), text];
+  return [page.paint.good('INTACT'), text];
+}
+
+function assuranceOf(page: Page): [string, string] {
+  const { sensors } = page.story;
+  if (sensors.length === 0)
+    return [page.paint.warn('UNKNOWN'), 'no sensor has told what it covers'];
+  const words = sensors.map(({ name, coverage, rung }) =>
+    escapeText(`${name} ${coverage}${rung === undefined ? '' : ` (rung ${rung})`}`),
+  );
+  const worst = ['none', 'partial'].find((word) => sensors.some((s) => s.coverage === word));
+  const head =
+    worst === undefined
+      ? page.paint.good('FULL COVER')
+      : page.paint.warn(worst === 'none' ? 'BLIND IN PART' : 'PARTIAL COVER');
+  return [head, words.join(', ')];
+}
+
+function endOf({ session }: Story): string {
+  if (session.exitSignal !== undefined) return `ended by ${escapeText(session.exitSignal)}`;
+  if (session.exitCode !== undefined) return `exit code ${session.exitCode}`;
+  return session.closeReason === undefined ? 'no end recorded' : escapeText(session.closeReason);
+}
+
+function header(page: Page): string[] {
+  const { story, width, paint: p } = page;
+  const { session, counts, usage } = story;
+  const who = [session.agent || 'unknown agent', 'on', session.host || 'unknown host'];
+  if (session.user !== '') who.push('as', session.user);
+  const took = duration(Number(BigInt(session.endedNs) - BigInt(session.startedNs)));
+  const when = `${dateTime(session.startedNs)}, ${took}, ${endOf(story)}`;
+  const row = (name: string, [head, text]: [string, string]) => {
+    const line = `${name.padEnd(13)}${head}`;
+    return text === '' ? line : `${line}  ${text}`;
+  };
+  const bad = [
+    counts.failedCalls === 0 ? '' : `${groups(counts.failedCalls)} failed`,
+    counts.deniedCalls === 0 ? '' : `${groups(counts.deniedCalls)} refused`,
+  ].filter((text) => text !== '');
+  const calls = `${count(counts.calls, 'call')}${bad.length === 0 ? '' : ` (${bad.join(', ')})`}`;
+  const did = [
+    count(counts.turns, 'turn'),
+    calls,
+    count(counts.processes, 'process', 'processes'),
+    count(counts.files, 'file'),
+    count(counts.connections, 'connection'),
+  ].join(' · ');
+  const tokens = `${usage.models.map((model) => fitText(model, 40)).join(', ')} · ${groups(usage.inputTokens)} tokens in, ${groups(usage.outputTokens)} out`;
+  return [
+    `${p.bold('session')} ${escapeText(session.id)}`,
+    `${fitText(who.join(' '), width)}`,
+    p.dim(when),
+    `${p.hint('$')} ${fitText(shellWords(session.command), width - 2)}`,
+    ...(session.cwd === undefined ? [] : [p.dim(`  in ${fitText(session.cwd, width - 5)}`)]),
+    '',
+    row('completeness', completenessOf(page)),
+    row('integrity', integrityOf(page)),
+    row('assurance', assuranceOf(page)),
+    row('recorded', [`${count(counts.events, 'event')}`, did]),
+    ...(usage.models.length + usage.inputTokens === 0 ? [] : [row('model', [tokens, ''])]),
+  ];
+}
+
+function findings(page: Page): string[] {
+  const { story, paint: p, width, verbose } = page;
+  if (story.findings.length === 0) return [];
+  const shown = verbose ? story.findings : story.findings.slice(0, FINDINGS_MAX);
+  const label = ({ kind, severity }: Finding) => {
+    const word = kind.replaceAll('_', ' ').toUpperCase();
+    return severity === 'high'
+      ? p.alarm(` ${word} `)
+      : severity === 'medium'
+        ? p.warn(word)
+        : p.dim(word);
+  };
+  const lines = shown.flatMap((finding) => {
+    const at = finding.ns === undefined ? '' : since(story.session.startedNs, finding.ns);
+    const name = label(finding);
+    const columns = width - INDENT - 2;
+    const head = `${at.padStart(INDENT - 2)}  ${name}`;
+    return [head, ...indent(block(finding.text, columns, verbose ? VERBOSE_LINES : 2))];
+  });
+  const rest = story.findings.length - shown.length;
+  if (rest > 0) lines.push(p.dim(`${' '.repeat(INDENT)}… and ${count(rest, 'more finding')}`));
+  return ['', p.bold('findings'), ...lines];
+}
+
+/** `+12.345  mark text                right`, all text safe already. */
+function row(page: Page, ns: string, mark: string, left: string, right = '', bad = false): string {
+  const { paint: p, story, width } = page;
+  const time = since(story.session.startedNs, ns).padStart(INDENT - 3);
+  const painted = bad ? p.bad(right) : p.dim(right);
+  return `${p.dim(time)} ${mark} ${sides(left, right, width - INDENT, painted)}`;
+}
+
+function approvalLine(page: Page, event: FlatEvent): string {
+  const { paint: p, width } = page;
+  const decision = event.decision ?? '';
+  const refused = decision === 'denied' || decision === 'deny' || decision === 'cancelled';
+  const about = event.net_host ?? event.net_ip ?? event.file_path ?? '';
+  const port = event.net_port === undefined ? '' : `:${event.net_port}`;
+  const words = [
+    event.policy_type === undefined ? '' : `${event.policy_type} rule:`,
+    decision,
+    about === '' ? '' : `${about}${port}`,
+    event.decided_by === undefined ? '' : `by ${event.decided_by}`,
+    event.scope === undefined ? '' : `for ${event.scope}`,
+    event.rule === undefined ? '' : `(rule ${event.rule})`,
+    event.duration_ns === undefined ? '' : `after ${duration(event.duration_ns)}`,
+    event.shown_sha256 === undefined ? '' : `shown sha256 ${event.shown_sha256.slice(0, 12)}…`,
+    event.reason === undefined ? '' : `: ${event.reason}`,
+  ].filter((text) => text !== '');
+  const text = fitText(words.join(' ').replace(' :', ':'), width - INDENT - 2);
+  return refused ? p.bad(`⊘ ${text}`) : p.good(`✓ ${text}`);
+}
+
+interface Status {
+  readonly mark: string;
+  readonly text: string;
+  readonly bad: boolean;
+}
+
+function statusOf(page: Page, { call, approvals }: CallItem): Status {
+  const { paint: p } = page;
+  const took =
+    call.durationNs ??
+    (call.endedNs === undefined
+      ? undefined
+      : Number(BigInt(call.endedNs) - BigInt(call.startedNs)));
+  const time = took === undefined ? '' : ` · ${duration(took)}`;
+  const refused = approvals.at(-1)?.decision === 'denied' && call.exitCode === undefined;
+  if (call.outcome === 'denied' || refused) return { mark: p.bad('⊘'), text: 'refused', bad: true };
+  if (call.exitSignal !== undefined)
+    return { mark: p.bad('✗'), text: `${escapeText(call.exitSignal)}${time}`, bad: true };
+  if (call.exitCode !== undefined) {
+    const { code, from, source } = call.exitCode;
+    const by = from === 'kernel' ? '' : ` says ${fitText(source, 16)}`;
+    const mark = code === 0 ? p.good('✓') : p.bad('✗');
+    return { mark, text: `exit ${code}${by}${time}`, bad: code !== 0 };
+  }
+  if (call.outcome === 'success') return { mark: p.good('✓'), text: `ok${time}`, bad: false };
+  if (call.outcome !== undefined && call.outcome !== 'unknown')
+    return { mark: p.bad('✗'), text: `${escapeText(call.outcome)}${time}`, bad: true };
+  return {
+    mark: p.warn('?'),
+    text: call.endedNs === undefined ? 'no end seen' : `ended${time}`,
+    bad: true,
+  };
+}
+
+/** What a call asks for: its command, or else the strings of its arguments. */
+function askedOf({ call }: CallItem): string {
+  if (call.command !== undefined) return call.command;
+  return call.arguments === undefined ? '' : argumentStrings(call.arguments).join('  ');
+}
+
+function callLines(page: Page, item: CallItem): string[] {
+  const { call, effects, approvals, decisions } = item;
+  const { paint: p, width, verbose, story } = page;
+  const status = statusOf(page, item);
+  const tool = fitText(
+    call.mcpServer === undefined
+      ? (call.tool ?? 'tool')
+      : `${call.mcpServer}/${call.tool ?? 'tool'}`,
+    32,
+  );
+  const room = Math.max(12, width - INDENT - widthOf(tool) - widthOf(status.text) - 4);
+  const asked = fitText(askedOf(item), room);
+  const time = since(story.session.startedNs, call.startedNs).padStart(INDENT - 3);
+  const left = `${tool}  ${asked}`;
+  const right = status.bad ? p.bad(status.text) : p.dim(status.text);
+  const gap = Math.max(1, width - INDENT - widthOf(left) - widthOf(status.text));
+  const out = [`${p.dim(time)} ${status.mark} ${p.bold(tool)}  ${asked}${' '.repeat(gap)}${right}`];
+  const under: string[] = [];
+  if (verbose)
+    under.push(
+      p.dim(
+        `${fitText(call.id, 48)} · ${call.channels.map((name) => fitText(name, 16)).join(', ')}`,
+      ),
+    );
+  under.push(...[...approvals, ...decisions].map((event) => approvalLine(page, event)));
+  for (const { field, kept, other } of call.contradictions)
+    under.push(
+      p.warn(
+        fitText(
+          `! ${field}: ${kept.source} says ${kept.value}, ${other.source} says ${other.value}`,
+          width - INDENT,
+        ),
+      ),
+    );
+  const frame: Frame = {
+    paint: p,
+    columns: width - INDENT,
+    cwd: call.cwd ?? story.session.cwd,
+    verbose,
+  };
+  under.push(...effectLines(effects, frame));
+  if (call.error !== undefined) under.push(p.bad(fitText(`error: ${call.error}`, width - INDENT)));
+  const wanted = verbose ? VERBOSE_LINES : status.bad ? OUTPUT_LINES : 0;
+  if (item.output !== undefined && wanted > 0)
+    under.push(...block(item.output, width - INDENT - 2, wanted).map((line) => p.dim(`│ ${line}`)));
+  return [...out, ...indent(under)];
+}
+
+function messageLines(page: Page, { ns, event }: Message): string[] {
+  const { paint: p, width, verbose } = page;
+  if (event.text !== undefined) {
+    const lines = block(event.text, width - INDENT, verbose ? VERBOSE_LINES : MESSAGE_LINES);
+    const [first = '', ...rest] = lines;
+    return [row(page, ns, p.hint('»'), first), ...indent(rest)];
+  }
+  if (event.error !== undefined || event.outcome === 'failure') {
+    const status = event.http_status === undefined ? '' : ` (HTTP ${event.http_status})`;
+    const text = `model request failed${status}: ${event.error ?? ''}`;
+    return [row(page, ns, p.bad('✗'), p.bad(fitText(text, width - INDENT)))];
+  }
+  return verbose
+    ? [row(page, ns, p.dim('·'), p.dim(fitText(summaryOf(event), width - INDENT)))]
+    : [];
+}
+
+const summaryOf = (event: FlatEvent): string =>
+  REGISTRY.get(event.kind)?.summary(event as unknown as Record<string, unknown>) ?? event.kind;
+
+function noteLines(page: Page, { ns, event }: Note): string[] {
+  const { paint: p, width } = page;
+  if (event.gap_reason !== undefined) {
+    const text = fitText(summaryOf(event), width - INDENT - 9);
+    return [row(page, ns, p.bad('!'), `${p.alarm(' GAP ')} ${text}`)];
+  }
+  if (event.decision !== undefined) return [row(page, ns, ' ', approvalLine(page, event))];
+  return [row(page, ns, p.hint('*'), fitText(summaryOf(event), width - INDENT))];
+}
+
+function itemLines(page: Page, item: Item): string[] {
+  if (item.type === 'call') return callLines(page, item);
+  return item.type === 'message' ? messageLines(page, item) : noteLines(page, item);
+}
+
+function turnLines(page: Page, turn: StoryTurn, index: number): string[] {
+  const { paint: p, width, verbose } = page;
+  const took = duration(Number(BigInt(turn.turn.endedNs) - BigInt(turn.turn.startedNs)));
+  const { inputTokens, outputTokens } = turn.usage;
+  const facts = [
+    took,
+    count(turn.turn.callIds.length, 'call'),
+    inputTokens + outputTokens === 0
+      ? ''
+      : `${groups(inputTokens)} tokens in, ${groups(outputTokens)} out`,
+  ].filter((text) => text !== '');
+  const title = `── turn ${index + 1} `;
+  const right = ` ${facts.join(' · ')} ──`;
+  const rule = '─'.repeat(Math.max(2, width - widthOf(title) - widthOf(right)));
+  const prompt = turn.prompts.find((event) => event.prompt !== undefined) ?? turn.prompts[0];
+  const bytes = prompt?.prompt_bytes;
+  const said =
+    prompt === undefined
+      ? ['(no prompt was seen)']
+      : prompt.prompt === undefined
+        ? [`(the prompt was not kept${bytes === undefined ? '' : `: ${size(bytes)}`})`]
+        : block(prompt.prompt, width - INDENT, verbose ? VERBOSE_LINES : PROMPT_LINES);
+  const [first = '', ...rest] = said;
+  return [
+    '',
+    `${p.bold(title)}${p.dim(rule + right)}`,
+    row(page, prompt?.ts ?? turn.turn.startedNs, p.bold('▸'), p.bold(first)),
+    ...indent(rest.map(p.bold)),
+    ...turn.items.flatMap((item) => itemLines(page, item)),
+  ];
+}
+
+function unattributed(page: Page): string[] {
+  const { story, paint: p, width, verbose } = page;
+  const { cwd } = story.session;
+  const lines = effectLines(story.unattributed, {
+    paint: p,
+    columns: width - INDENT,
+    cwd,
+    verbose,
+  });
+  return lines.length === 0
+    ? []
+    : [
+        '',
+        `${p.bold('outside any tool call')}${p.dim('  the agent itself, and what nothing ties to a call')}`,
+        ...indent(lines),
+      ];
+}
+
+/** The story as text. Ends with a newline; holds no control character of telemetry. */
+export function printStory(story: Story, options: PrintOptions): string {
+  const width = Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, Math.floor(options.width)));
+  const page: Page = { ...options, width, paint: paint(options.color), story };
+  const lines = [
+    ...header(page),
+    ...findings(page),
+    ...(story.before.length === 0 ? [] : ['', page.paint.bold('before the first prompt')]),
+    ...story.before.flatMap((item) => itemLines(page, item)),
+    ...story.turns.flatMap((turn, index) => turnLines(page, turn, index)),
+    ...unattributed(page),
+  ];
+  return `${lines.map((line) => line.trimEnd()).join('\n')}\n`;
+}
