@@ -1,5 +1,5 @@
 // The one command of a fresh clone: installs from the lock file and builds when needed, then runs.
-//   node deploy/bootstrap.mjs test|check|start|demo|telltale [arguments …]
+//   node deploy/bootstrap.mjs test|check|start|demo|telltale|live|script [arguments …]
 // Plain JavaScript with no dependency, because it runs before there are any.
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -56,11 +56,10 @@ function build() {
 }
 
 /** Hands over to a long-running command: its signals are ours, its exit code too. */
-function become(command, args, env = {}) {
+function become(command, args, cwd = root) {
   const child = spawn(command, args, {
-    cwd: root,
+    cwd,
     stdio: 'inherit',
-    env: { ...process.env, ...env },
   });
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
   child.on('error', (error) => {
@@ -72,17 +71,21 @@ function become(command, args, env = {}) {
 
 const cli = path.join(root, 'dist', 'deploy', 'cli.js');
 const node = process.execPath;
+const source = ['--conditions=telltale-source', '--import', 'tsx'];
 const tasks = {
   test: () => become(bin('vitest'), ['run', ...rest]),
   check: () => {
     run(bin('biome'), ['check', '--error-on-warnings', '.']);
     run(bin('tsc'), ['--noEmit', '-p', '.']);
-    run(node, ['--conditions=telltale-source', '--import', 'tsx', 'deploy/gen.ts', '--check']);
+    run(node, [...source, 'deploy/gen.ts', '--check']);
     become(bin('vitest'), ['run', '--project', 'unit', ...rest]);
   },
   start: () => become(node, [cli, 'up', '--data', path.join(root, '.telltale'), ...rest]),
   demo: () => become(node, [path.join(root, 'dist', 'deploy', 'demo', 'demo.js'), ...rest]),
-  telltale: () => become(node, [cli, ...rest]),
+  // npm changes to the package's folder; the user's own is in INIT_CWD.
+  telltale: () => become(node, [cli, ...rest], process.env.INIT_CWD ?? process.cwd()),
+  live: () => become(node, [...source, 'test/live/path.ts', ...rest]),
+  script: () => become(node, [...source, ...rest]),
 };
 
 if (!(task in tasks)) {
