@@ -6,8 +6,15 @@ export class UsageError extends Error {
 }
 
 /**
+ * One Ctrl-C arrives more than once: from the terminal, which sends it to the whole foreground
+ * group, and from npm, which passes it on. Signals this soon after the first are the same one.
+ */
+const SAME_SIGNAL_MS = 1_000;
+
+/**
  * Runs parts until SIGINT or SIGTERM, then stops them in reverse order, each at most
- * `stopMsMax`. A second signal exits at once. `failed` may end the run early with an error.
+ * `stopMsMax`. A second signal, by a person, exits at once. `failed` may end the run early with an
+ * error.
  */
 export async function runParts(
   parts: readonly Part[],
@@ -17,10 +24,13 @@ export async function runParts(
 ): Promise<void> {
   const started: Part[] = [];
   const stopped = new Promise<void>((resolve) => {
-    let signals = 0;
+    let firstMs: number | undefined;
     for (const signal of ['SIGINT', 'SIGTERM'] as const)
       process.on(signal, () => {
-        if (signals++ > 0) process.exit(130);
+        const nowMs = performance.now();
+        if (firstMs !== undefined && nowMs - firstMs > SAME_SIGNAL_MS) process.exit(130);
+        if (firstMs !== undefined) return;
+        firstMs = nowMs;
         log.info('process.stopping', { signal });
         resolve();
       });
