@@ -1,0 +1,173 @@
+/**
+ * Brings a store to the wanted schema: `schemas/migrations/NNNN_name.sql`, in order, once each.
+ *
+ * A file holds several statements, parted by a line `-- ;;` (the engines take one a call, and a
+ * semicolon may stand in a comment). Each statement is recorded after it ran, so a run that died
+ * between two goes on where it was; the one that ran unrecorded runs again, which is why each
+ * must be repeatable (IF NOT EXISTS, IF EXISTS). What is applied never changes: its hash is kept.
+ */
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import {
+  DATABASE,
+  type Log,
+  MIGRATIONS_TABLE,
+  type QueryLimits,
+  type Sql,
+  type Store,
+} from '#schemas';
+
+/** Beside `schemas/` in the source and in `dist/` alike; `assets.mjs` copies the files there. */
+export const MIGRATIONS_DIR = path.resolve(import.meta.dirname, '../schemas/migrations');
+
+const LIMITS: QueryLimits = { timeMs: 30_000, memoryBytesMax: 256 * 1024 ** 2, rowsMax: 100_000 };
+const INSERT_MS = 30_000;
+const FILE = /^(\d{4})_[a-z0-9_]+\.sql$/;
+const PARTING = /^-- ;;[ \t]*$/m;
+const REPEATABLE = /\bIF (?:NOT )?EXISTS\b|^\s*CREATE OR REPLACE\b/i;
+const COMMENTS = /^--[^\n]*$/gm;
+
+/** One statement of a migration file. */
+export interface Step {
+  /** The file's name. */
+  readonly migration: string;
+  /** Its place in the file, from 0. */
+  readonly statement: number;
+  readonly text: string;
+  /** SHA-256 of `text`, lower-case hex. */
+  readonly sha256: string;
+}
+
+export interface Migrated {
+  /** Steps that ran now, or would run where it is a dry run. */
+  readonly applied: readonly Step[];
+  /** How many had run before. */
+  readonly known: number;
+}
+
+/** The store or the files are not what a migration may build on; says which and why. */
+export class MigrationError extends Error {
+  override readonly name = 'MigrationError';
+}
+
+/** The statements of one file; comment lines and blank statements fall away. */
+export function statementsOf(file: string): string[] {
+  return file
+    .split(PARTING)
+    .map((part) => part.replace(COMMENTS, '').trim())
+    .filter((part) => part !== '');
+}
+
+/** Reads the migrations. Throws `MigrationError` on a hole, a wrong name or an unsafe statement. */
+export function readMigrations(dir: string = MIGRATIONS_DIR): Step[] {
+  const names = fs.readdirSync(dir).sort();
+  const steps: Step[] = [];
+  for (const [index, name] of names.entries()) {
+    const number = FILE.exec(name)?.[1];
+    if (number === undefined) throw new MigrationError(`${name}: a migration is NNNN_name.sql`);
+    if (Number(number) !== index + 1)
+      throw new MigrationError(`${name}: number ${index + 1} is expected here`);
+    const texts = statementsOf(fs.readFileSync(path.join(dir, name), 'utf8'));
+    if (texts.length === 0) throw new MigrationError(`${name}: holds no statement`);
+    for (const [statement, text] of texts.entries()) {
+      if (!REPEATABLE.test(text))
+        throw new MigrationError(
+          `${name}: statement ${statement} can't be run twice: write IF NOT EXISTS or IF EXISTS`,
+        );
+      const sha256 = createHash('sha256').update(text).digest('hex');
+      steps.push({ migration: name, statement, text, sha256 });
+    }
+  }
+  if (steps.length === 0) throw new MigrationError(`${dir}: no migrations`);
+  return steps;
+}
+
+const sql = (text: string, params: Sql['params'] = {}): Sql => ({ text, params });
+const keyOf = (step: Pick<Step, 'migration' | 'statement'>) =>
+  `${step.migration}#${step.statement}`;
+
+/** What is recorded as applied: hash by step. Empty where the table is not there yet. */
+async function appliedSteps(store: Store): Promise<Map<string, string>> {
+  const [database, table] = MIGRATIONS_TABLE.split('.') as [string, string];
+  const there = await store.query(
+    sql('SELECT 1 AS there FROM system.tables WHERE database = {d:String} AND name = {t:String}', {
+      d: database,
+      t: table,
+    }),
+    LIMITS,
+  );
+  if (there.length === 0) return new Map();
+  const rows = await store.query<{ migration: string; statement: number; sha256: string }>(
+    sql(`SELECT DISTINCT migration, statement, sha256 FROM ${MIGRATIONS_TABLE}`),
+    LIMITS,
+  );
+  return new Map(rows.map((row) => [keyOf(row), row.sha256]));
+}
+
+/** Creates the database and the table that remembers. Both may be repeated. */
+async function prepare(store: Store): Promise<void> {
+  await store.command(`CREATE DATABASE IF NOT EXISTS ${DATABASE} ENGINE = Atomic`);
+  await store.command(`CREATE TABLE IF NOT EXISTS ${MIGRATIONS_TABLE} (
+  migration String, statement UInt32, sha256 String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3)
+) ENGINE = MergeTree ORDER BY (migration, statement)
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1`);
+}
+
+async function record(store: Store, step: Step): Promise<void> {
+  const { migration, statement, sha256 } = step;
+  await store.insert({
+    table: MIGRATIONS_TABLE,
+    lines: Buffer.from(`${JSON.stringify({ migration, statement, sha256 })}\n`),
+    rows: 1,
+    dedupToken: `${keyOf(step)}:${sha256}`,
+    timeMs: INSERT_MS,
+  });
+}
+
+/** The steps that have not run. Throws where an applied one is no longer what it was. */
+function pendingOf(steps: readonly Step[], applied: ReadonlyMap<string, string>, log: Log): Step[] {
+  const known = new Set(steps.map(keyOf));
+  // Schemas only grow, so an older program can work on a newer store: worth a word, no more.
+  for (const key of applied.keys())
+    if (!known.has(key)) log.warn('migrate.unknown_step', { step: key });
+  return steps.filter((step) => {
+    const before = applied.get(keyOf(step));
+    if (before !== undefined && before !== step.sha256)
+      throw new MigrationError(
+        `${step.migration}: statement ${step.statement} was changed after it was applied; add a new migration instead`,
+      );
+    return before === undefined;
+  });
+}
+
+/**
+ * Applies what has not been applied. May be called at every start, and again after a failure:
+ * it goes on where it stopped. With `dryRun` nothing is written. Rejects with `StoreError` or
+ * `MigrationError`.
+ */
+export async function migrate(
+  store: Store,
+  options: { readonly log: Log; readonly dryRun?: boolean; readonly dir?: string },
+): Promise<Migrated> {
+  const { log, dryRun = false } = options;
+  const steps = readMigrations(options.dir);
+  const pending = pendingOf(steps, await appliedSteps(store), log);
+  if (!dryRun && pending.length > 0) await prepare(store);
+  for (const step of pending) {
+    const fields = { migration: step.migration, statement: step.statement };
+    if (dryRun) {
+      log.info('migrate.pending', fields);
+      continue;
+    }
+    try {
+      await store.command(step.text);
+    } catch (error) {
+      log.error('migrate.failed', fields);
+      throw error;
+    }
+    await record(store, step);
+    log.info('migrate.applied', fields);
+  }
+  return { applied: pending, known: steps.length - pending.length };
+}
