@@ -54,7 +54,7 @@ interface Options {
 
 const KEYWORD_BYTES_MAX = 256;
 const TEXT_BYTES_MAX = 64 * 1024;
-/** A list (argv) or map (attributes) has at most so many entries. */
+/** A list (argv) has at most so many entries; a map is bounded by its bytes. */
 export const ENTRIES_MAX = 16_384;
 /** The longest prompt, output or argument text that is carried whole. */
 export const CONTENT_BYTES_MAX = 8 * 1024 * 1024;
@@ -190,7 +190,8 @@ export const map = (
 ): Field<Readonly<Record<string, string>>> => ({
   shape: 'map',
   doc,
-  schema: Type.Record(Type.String(), Type.String()),
+  // Not Type.Record: its key pattern `^.*$` lets a key with a line break past, value unchecked.
+  schema: Type.Unsafe({ type: 'object', additionalProperties: { type: 'string' } }),
   bytesMax: options.bytesMax ?? 256 * 1024,
   column: { type: 'Map(LowCardinality(String), String)', codec: 'ZSTD(1)', absent: 'empty' },
 });
