@@ -128,10 +128,15 @@ function commandMatches(list: readonly Process[], calls: readonly ToolCall[], na
   const out = new Map<Process, Attribution>();
   started.forEach((process, index) => {
     const score = (call: ToolCall) =>
-      Math.max(...(images[index] ?? []).map(({ argv }) => commandScore(names(call), argv)));
+      (images[index] ?? []).reduce(
+        (best, { argv }) => Math.max(best, commandScore(names(call), argv)),
+        0,
+      );
     const all = running[index] ?? [];
     const free = all.filter((call) => !taken.has(call.id));
-    const best = bestOf(free, score) ?? bestOf(all, score);
+    // A refused call is the last to be suspected while another asked for the same.
+    const allowed = free.filter((call) => call.outcome !== 'denied');
+    const best = bestOf(allowed, score) ?? bestOf(free, score) ?? bestOf(all, score);
     if (best === undefined) return;
     taken.add(best.call.id);
     const { call, pct } = best;

@@ -4,7 +4,7 @@ import type { Analysis } from './analyse.ts';
 import { type Attribution, UNATTRIBUTED } from './attribution.ts';
 import { present } from './merge.ts';
 import type { Process } from './processes.ts';
-import { type FlatEvent, isSeen, roleOf } from './view.ts';
+import { byTime, type FlatEvent, isSeen, roleOf } from './view.ts';
 
 export interface ProcessLine {
   readonly process: Process;
@@ -123,30 +123,64 @@ function fileChange(analysis: Analysis, path: string, events: readonly FlatEvent
 /** Rules' decisions on network peers, for look-ups by host or address. */
 export type Verdicts = (event: FlatEvent) => Verdict | undefined;
 
-/** For a connection: the last decision on its host or address before it, or else the first. */
+const ANY = 'any';
+const UNTOLD = 'untold';
+
+/** The last of `rules`, which are in order, at or before `ns`; or else the first. */
+function ruleAt(rules: readonly FlatEvent[], ns: string): FlatEvent | undefined {
+  let low = 0;
+  let high = rules.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((rules[middle] as FlatEvent).ts <= ns) low = middle + 1;
+    else high = middle;
+  }
+  return rules[low - 1] ?? rules[0];
+}
+
+/** Of two rules the one that held at `ns`: the later of those before it, else the earlier. */
+function holding(a: FlatEvent, b: FlatEvent, ns: string): FlatEvent {
+  const [first, second] = byTime(a, b) <= 0 ? [a, b] : [b, a];
+  return second.ts <= ns ? second : first;
+}
+
+/**
+ * For a connection: the last decision on its host or address before it, or else the first. A port
+ * or a call that only one of the two tells is no difference. Rules are kept under each way in
+ * which they may be asked for, so that a look-up costs the same however many there are.
+ */
 export function verdictsOf(events: readonly FlatEvent[]): Verdicts {
-  const byPeer = new Map<string, FlatEvent[]>();
+  const index = new Map<string, FlatEvent[]>();
+  const keyOf = (peer: string, port: string | number, call: string) =>
+    JSON.stringify([peer, port, call]);
+  const put = (key: string, rule: FlatEvent) => {
+    const list = index.get(key);
+    if (list === undefined) index.set(key, [rule]);
+    else list.push(rule);
+  };
   for (const event of events) {
     if (roleOf(event) !== 'policy') continue;
     for (const peer of new Set([event.net_host, event.net_ip])) {
       if (peer === undefined) continue;
-      const list = byPeer.get(peer);
-      if (list === undefined) byPeer.set(peer, [event]);
-      else list.push(event);
+      for (const port of [event.net_port ?? UNTOLD, ANY])
+        for (const call of [
+          event.tool_call_id === undefined ? UNTOLD : `=${event.tool_call_id}`,
+          ANY,
+        ])
+          put(keyOf(peer, port, call), event);
     }
   }
   return (event) => {
-    const fits = (rule: FlatEvent) =>
-      (rule.net_port === undefined ||
-        event.net_port === undefined ||
-        rule.net_port === event.net_port) &&
-      (rule.tool_call_id === undefined ||
-        event.tool_call_id === undefined ||
-        rule.tool_call_id === event.tool_call_id);
-    const rules = [event.net_host, event.net_ip]
-      .flatMap((peer) => (peer === undefined ? [] : (byPeer.get(peer) ?? [])))
-      .filter(fits);
-    const rule = rules.findLast(({ ts }) => ts <= event.ts) ?? rules[0];
+    const ports = event.net_port === undefined ? [ANY] : [event.net_port, UNTOLD];
+    const calls = event.tool_call_id === undefined ? [ANY] : [`=${event.tool_call_id}`, UNTOLD];
+    const rule = [event.net_host, event.net_ip]
+      .flatMap((peer) => peer ?? [])
+      .flatMap((peer) => ports.flatMap((port) => calls.map((call) => keyOf(peer, port, call))))
+      .flatMap((key) => ruleAt(index.get(key) ?? [], event.ts) ?? [])
+      .reduce<FlatEvent | undefined>(
+        (best, one) => (best === undefined ? one : holding(best, one, event.ts)),
+        undefined,
+      );
     if (rule?.decision === undefined) return undefined;
     return {
       decision: rule.decision,
@@ -180,14 +214,19 @@ function connection(
   };
 }
 
+/** Processes left out between a child and the ancestor it is shown under, at most. */
+const LEFT_OUT_MAX = 64;
+
 /** Processes of `ids` as a tree in the order of their start; others above or between are left out. */
 function processLines(analysis: Analysis, ids: ReadonlySet<string>): ProcessLine[] {
   const { processes } = analysis;
   const children = new Map<string | undefined, Process[]>();
-  for (const process of processes.list) {
-    if (!ids.has(process.id)) continue;
+  for (const id of ids) {
+    const process = processes.byId.get(id);
+    if (process === undefined) continue;
     let up = process.parentId;
-    while (up !== undefined && !ids.has(up)) up = processes.byId.get(up)?.parentId;
+    for (let step = 0; up !== undefined && !ids.has(up); step++)
+      up = step < LEFT_OUT_MAX ? processes.byId.get(up)?.parentId : undefined;
     const siblings = children.get(up);
     if (siblings === undefined) children.set(up, [process]);
     else siblings.push(process);

@@ -4,15 +4,36 @@
  * invisible characters hide it. All of them are shown as what they are, `\u{1b}`; never raw.
  */
 
-/** Control, format (bidi, zero width, tags), surrogate, line and paragraph separators, and
- * characters that nobody has assigned or that draw nothing. */
-const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\u115f\u1160\u3164\uffa0\u2800\u00a0]/gu;
+/** Control, format (bidi, zero width, tags), surrogate, separators, characters that nobody has
+ * assigned, all that by Unicode's own list draws nothing, and every blank but the plain one. */
+const UNSAFE =
+  /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]|(?! )\p{Zs}/gu;
+/** So many marks may stand on one letter; more of them climb over the lines around it. */
+const STACKED = /(\p{M}{3})(\p{M}+)/gu;
 const SHORT: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 
-/** `text` safe for a terminal, on one line. `mark` sets the escapes off, for colour. */
-export function escapeText(text: string, mark: (escape: string) => string = (e) => e): string {
-  return text.replace(UNSAFE, (char) =>
-    mark(SHORT[char] ?? `\\u{${(char.codePointAt(0) as number).toString(16)}}`),
+const codeOf = (char: string): string =>
+  SHORT[char] ?? `\\u{${(char.codePointAt(0) as number).toString(16)}}`;
+
+/** `text` safe for a terminal, on one line. */
+export function escapeText(text: string): string {
+  return text
+    .replace(UNSAFE, codeOf)
+    .replace(STACKED, (_all, kept: string, more: string) => kept + [...more].map(codeOf).join(''));
+}
+
+/**
+ * JSON whose strings can't move a cursor: what `JSON.stringify` leaves of unsafe characters is
+ * written as `\uXXXX`, so that it reads back as the same value.
+ */
+export function safeJson(value: unknown): string {
+  return JSON.stringify(value, undefined, 2).replace(UNSAFE, (char) =>
+    char === '\n'
+      ? char
+      : Array.from(
+          { length: char.length },
+          (_, at) => `\\u${char.charCodeAt(at).toString(16).padStart(4, '0')}`,
+        ).join(''),
   );
 }
 

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { countRanges, eventId } from '#schemas';
 import type { Analysis } from './analyse.ts';
 import type { Effects } from './effects.ts';
+import { present, type ToolCall } from './merge.ts';
 import type { CallItem, SessionData } from './story.ts';
 import { type FlatEvent, isSeen, kindsWith, roleOf } from './view.ts';
 
@@ -147,20 +148,24 @@ function* deniedButRan({ call, approvals, effects }: CallItem): Generator<Findin
     yield {
       kind: 'denied_but_ran',
       severity: 'high',
-      text: `call ${call.id} was refused, yet ${many(ran.length, 'process', 'processes')} ran: ${few(ran.map(({ process }) => process.images.at(-1)?.argv.join(' ') ?? ''))}`,
+      text: `call ${nameOf(call)} was refused, yet ${many(ran.length, 'process', 'processes')} ran: ${few(ran.map(({ process }) => process.images.at(-1)?.argv.join(' ') ?? ''))}`,
       ns: call.startedNs,
       callId: call.id,
       eventIds: ran.map(({ process }) => process.id),
     };
+}
+
+/** Connections that were made although a rule had said no. */
+function* deniedButConnected(effects: Effects, callId?: string): Generator<Finding> {
   for (const connection of effects.connections) {
     if (connection.op !== 'connect' || connection.error !== undefined) continue;
     if (connection.verdict?.decision !== 'deny') continue;
     yield {
       kind: 'denied_but_ran',
       severity: 'high',
-      text: `a connection to ${connection.host ?? connection.ip ?? ''} was tried although it was denied`,
+      text: `a connection to ${connection.host ?? connection.ip ?? ''} was made although it was denied`,
       ns: connection.firstNs,
-      callId: call.id,
+      ...present({ callId }),
       eventIds: [connection.verdict.eventId],
     };
   }
@@ -173,7 +178,7 @@ function* claimUnseen({ call, effects }: CallItem, sight: Sight, cwd: string): G
     yield {
       kind: 'claim_unseen',
       severity: 'medium',
-      text: `call ${call.id} is said to have run a command, and no process of it was seen`,
+      text: `call ${nameOf(call)} is said to have run a command, and no process of it was seen`,
       ...at,
     };
   if (!sight.files || call.outcome !== 'success') return;
@@ -185,7 +190,7 @@ function* claimUnseen({ call, effects }: CallItem, sight: Sight, cwd: string): G
     yield {
       kind: 'claim_unseen',
       severity: 'medium',
-      text: `call ${call.id} is said to have changed ${few(missing)}, and no such change was seen`,
+      text: `call ${nameOf(call)} is said to have changed ${few(missing)}, and no such change was seen`,
       ...at,
     };
 }
@@ -195,17 +200,18 @@ function* contradictions({ call }: CallItem): Generator<Finding> {
     yield {
       kind: 'contradiction',
       severity: field === 'exit_code' || field === 'outcome' ? 'high' : 'medium',
-      text: `call ${call.id}: ${field} is ${brief(kept.value)} by ${kept.source}, ${brief(other.value)} by ${other.source}`,
+      text: `call ${nameOf(call)}: ${field.replace('_', ' ')} is ${brief(kept.value)} by ${kept.source}, ${brief(other.value)} by ${other.source}`,
       ns: call.startedNs,
       callId: call.id,
       eventIds: [kept.eventId, other.eventId],
     };
   const { exitCode, outcome } = call;
-  if (outcome === 'success' && exitCode !== undefined && exitCode.code !== 0)
+  const told = call.contradictions.some(({ field }) => field === 'exit_code');
+  if (!told && outcome === 'success' && exitCode !== undefined && exitCode.code !== 0)
     yield {
       kind: 'contradiction',
       severity: 'medium',
-      text: `call ${call.id} is reported as a success, and its exit code is ${exitCode.code} by ${exitCode.source}`,
+      text: `call ${nameOf(call)} is reported as a success, and its exit code is ${exitCode.code} by ${exitCode.source}`,
       ns: call.startedNs,
       callId: call.id,
       eventIds: [exitCode.eventId],
@@ -213,21 +219,36 @@ function* contradictions({ call }: CallItem): Generator<Finding> {
 }
 
 const BRIEF_CHARS = 60;
-const brief = (text: string): string => {
-  const all = [...text];
-  return JSON.stringify(
-    all.length <= BRIEF_CHARS ? text : `${all.slice(0, BRIEF_CHARS).join('')}…`,
-  );
-};
+
+/** The beginning of a text; at whole characters. */
+function cut(text: string): string {
+  const all = [...text.slice(0, BRIEF_CHARS * 2 + 2)];
+  return all.length <= BRIEF_CHARS ? text : `${all.slice(0, BRIEF_CHARS).join('')}…`;
+}
+
+/** A value as it stands; quoted unless it is a plain word, so that its ends can be seen. */
+const brief = (text: string): string =>
+  /^[\w.-]+$/.test(text) && text.length <= BRIEF_CHARS ? text : JSON.stringify(cut(text));
+
+/** A call for a reader: its id, and what it asked for. */
+function nameOf(call: ToolCall): string {
+  const asked = call.command ?? call.tool;
+  return asked === undefined ? call.id : `${call.id} (${cut(asked)})`;
+}
 
 function* unattributedFinding(effects: Effects): Generator<Finding> {
   const { files, connections, processes } = effects;
   const programs = processes.filter(({ depth }) => depth > 0).length;
-  if (programs + files.length + connections.length === 0) return;
+  const parts = [
+    programs === 0 ? [] : many(programs, 'process', 'processes'),
+    files.length === 0 ? [] : many(files.length, 'file'),
+    connections.length === 0 ? [] : many(connections.length, 'connection'),
+  ].flat();
+  if (parts.length === 0) return;
   yield {
     kind: 'unattributed',
     severity: 'info',
-    text: `${many(programs, 'process', 'processes')}, ${many(files.length, 'file')} and ${many(connections.length, 'connection')} belong to no tool call`,
+    text: `belong to no tool call: ${parts.join(', ')}`,
     eventIds: [],
   };
 }
@@ -248,9 +269,11 @@ export function findingsOf(
     ...ofEvents(analysis.events),
     ...calls.flatMap((item) => [
       ...deniedButRan(item),
+      ...deniedButConnected(item.effects, item.call.id),
       ...claimUnseen(item, sight, cwd),
       ...contradictions(item),
     ]),
+    ...deniedButConnected(unattributed),
     ...unattributedFinding(unattributed),
   ];
   return all.sort(

@@ -158,7 +158,7 @@ function times(events: readonly FlatEvent[]) {
       ? shiftNs(event.ts, -BigInt(event.duration_ns))
       : event.ts,
   );
-  const startedNs = starts.reduce((min, ts) => (ts < min ? ts : min));
+  const startedNs = starts.sort()[0] ?? '';
   const endedNs = results.reduce<string | undefined>(
     (max, { ts }) => (max === undefined || ts > max ? ts : max),
     undefined,
@@ -237,12 +237,14 @@ export function settleExit(call: ToolCall, kernel: KernelExit | undefined): Tool
   const contradictions = [...call.contradictions];
   const { source, eventId: id } = kernel;
   const said = call.exitCode;
-  // A shell reports a death by signal N as 128 + N; that is the same end, told otherwise.
-  const differs = said !== undefined && kernel.code !== undefined && said.code !== kernel.code;
-  if (differs) {
+  // A shell reports a death by signal N as 128 + N; that is the same end, told otherwise. But
+  // nothing that a signal ended has ended well.
+  const ended = kernel.code === undefined ? kernel.signal : String(kernel.code);
+  const differs = kernel.code === undefined ? said?.code === 0 : said?.code !== kernel.code;
+  if (said !== undefined && ended !== undefined && differs) {
     contradictions.push({
       field: 'exit_code',
-      kept: { value: String(kernel.code), source, eventId: id },
+      kept: { value: ended, source, eventId: id },
       other: { value: String(said.code), source: said.source, eventId: said.eventId },
     });
   }
@@ -251,7 +253,7 @@ export function settleExit(call: ToolCall, kernel: KernelExit | undefined): Tool
     ...rest,
     contradictions,
     ...(kernel.code === undefined
-      ? present({ exitCode: said })
+      ? present({ exitCode: said?.code === 0 ? undefined : said })
       : { exitCode: { code: kernel.code, from: 'kernel' as const, source, eventId: id } }),
     ...present({ exitSignal: kernel.signal }),
   };

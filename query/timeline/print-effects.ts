@@ -60,10 +60,14 @@ function endOf(process: Process): { text: string; bad: boolean } {
   return { text: endedNs === undefined ? 'end not seen' : took, bad: false };
 }
 
+/** Deeper levels are told by their number: a chain of forks is as deep as its author likes. */
+const GUIDE_LEVELS_MAX = 16;
+
 /** The guides of a tree, one per line; `depth` and `last` are as `ProcessLine` has them. */
 function guides(lines: readonly ProcessLine[]): string[] {
   const open: boolean[] = [];
   return lines.map(({ depth, last }) => {
+    if (depth > GUIDE_LEVELS_MAX) return `… ${depth} deep ─ `;
     open[depth] = !last;
     const up = open.slice(1, depth).map((more) => (more ? '│  ' : '   '));
     return depth === 0 ? '' : `${up.join('')}${last ? '└─ ' : '├─ '}`;
@@ -163,10 +167,10 @@ function connectionLine(connection: Connection, frame: Frame): string {
     how(connection.attribution),
     error === undefined ? '' : `failed ${fitText(error, 24)}`,
     connection.count > 1 ? `×${groups(connection.count)}` : '',
-    verdict === undefined ? '' : `${verdict.decision}${by}`,
+    verdict === undefined ? '' : `${escapeText(verdict.decision)}${by}`,
   ];
   const right = facts.filter((text) => text !== '').join('  ');
-  const head = `⇄ ${op} `;
+  const head = `⇄ ${escapeText(op)} `;
   const room = Math.max(12, columns - widthOf(right) - widthOf(head) - 2);
   const left = `${head}${fitText(connection.url ?? peerOf(connection), room)}`;
   const painted =

@@ -3,189 +3,31 @@
  * through `escape.ts`; colours and rules are the only control characters that are printed, and
  * only with `color`.
  */
-import type { Completeness } from '#schemas';
-import { countRanges, REGISTRY } from '#schemas';
-import { escapeText, fitText, shellWords, widthOf } from './escape.ts';
-import type { Finding } from './findings.ts';
-import { count, dateTime, duration, groups, type Paint, paint, since, size } from './format.ts';
+import { REGISTRY } from '#schemas';
+import { escapeText, fitText, widthOf } from './escape.ts';
+import { count, duration, groups, paint, since, size } from './format.ts';
+
+export type { PrintOptions } from './print-page.ts';
+
 import { effectLines, type Frame, sides } from './print-effects.ts';
+import { findings, header } from './print-header.ts';
+import {
+  block,
+  INDENT,
+  indent,
+  type Page,
+  type PrintOptions,
+  VERBOSE_LINES,
+} from './print-page.ts';
 import { argumentStrings } from './running.ts';
 import type { CallItem, Item, Message, Note, Story, StoryTurn } from './story.ts';
 import type { FlatEvent } from './view.ts';
 
-export interface PrintOptions {
-  /** Columns of the terminal; at least 60 are used. */
-  readonly width: number;
-  readonly color: boolean;
-  /** Everything: all processes, files, model requests, and the text of outputs. */
-  readonly verbose: boolean;
-}
-
 const WIDTH_MIN = 60;
 const WIDTH_MAX = 160;
-/** Where what belongs to a time is printed: after the time and its mark. */
-const INDENT = 12;
 const PROMPT_LINES = 3;
 const MESSAGE_LINES = 2;
 const OUTPUT_LINES = 2;
-const VERBOSE_LINES = 40;
-const FINDINGS_MAX = 12;
-
-interface Page extends PrintOptions {
-  readonly paint: Paint;
-  readonly story: Story;
-}
-
-const indent = (lines: readonly string[]): string[] =>
-  lines.map((line) => `${' '.repeat(INDENT)}${line}`);
-
-/** Lines of a text, each escaped and wrapped; at most `max`, the cut shown. */
-export function block(text: string, columns: number, max: number): string[] {
-  const out: string[] = [];
-  const source = text.slice(0, columns * (max + 2) * 4);
-  for (const line of source.split(/\r?\n/)) {
-    if (line.trim() === '') continue;
-    let rest = escapeText(line.toWellFormed());
-    while (rest !== '' && out.length <= max) {
-      let width = 0;
-      let at = 0;
-      for (const char of rest) {
-        width += widthOf(char);
-        if (width > columns) break;
-        at += char.length;
-      }
-      const space = at < rest.length ? rest.lastIndexOf(' ', at) : at;
-      const cut = space > columns / 2 ? space : Math.max(at, 1);
-      out.push(rest.slice(0, cut).trimEnd());
-      rest = rest.slice(cut).trimStart();
-    }
-    if (out.length > max) break;
-  }
-  if (out.length <= max && source.length === text.length) return out;
-  const shown = out.slice(0, max);
-  const last = shown.pop() ?? '';
-  return [...shown, widthOf(last) < columns ? `${last}…` : `${[...last].slice(0, -1).join('')}…`];
-}
-
-function completenessOf(page: Page): [string, string] {
-  const { streams } = page.story;
-  const all = streams.flatMap(({ completeness }) => completeness ?? []);
-  if (all.length === 0) return [page.paint.dim('not checked'), ''];
-  const sum = (pick: (one: Completeness) => number) => all.reduce((n, one) => n + pick(one), 0);
-  const verdicts = all.map(({ verdict }) => verdict);
-  const parts = [
-    `${groups(sum((one) => one.stored))} of ${groups(sum((one) => one.produced))} events are stored`,
-  ];
-  const declared = sum((one) => one.declaredMissing + one.unnumberedLost);
-  const missing = sum((one) => countRanges(one.unaccounted));
-  const parked = sum((one) => one.parked);
-  if (parked > 0) parts.push(`${groups(parked)} parked`);
-  if (declared > 0) parts.push(`${groups(declared)} declared lost`);
-  if (all.some(({ unknownLoss }) => unknownLoss)) parts.push('an unknown number lost');
-  if (missing > 0) parts.push(`${groups(missing)} missing without a word`);
-  if (streams.length > 1) parts.push(count(streams.length, 'stream'));
-  const text = parts.join(', ');
-  if (verdicts.includes('incomplete')) return [page.paint.alarm(' INCOMPLETE '), text];
-  if (verdicts.includes('open')) return [page.paint.warn('OPEN'), `${text}; not closed`];
-  if (verdicts.includes('declared')) return [page.paint.warn('LOSS DECLARED'), text];
-  return [page.paint.good('COMPLETE'), `${text}; closed`];
-}
-
-function integrityOf(page: Page): [string, string] {
-  const all = page.story.streams.flatMap(({ integrity }) => integrity ?? []);
-  if (all.length === 0) return [page.paint.dim('not checked'), ''];
-  const covered = all.reduce((n, one) => n + one.covered, 0);
-  const points = all.reduce((n, one) => n + one.checkpoints, 0);
-  const text = `${count(points, 'signed checkpoint')} cover ${count(covered, 'event')}`;
-  if (all.some(({ verdict }) => verdict === 'broken')) return [page.paint.alarm(' BROKEN '), text];
-  if (all.some(({ verdict }) => verdict === 'unverifiable'))
-    return [page.paint.warn('UNVERIFIABLE'), text];
-  return [page.paint.good('INTACT'), text];
-}
-
-function assuranceOf(page: Page): [string, string] {
-  const { sensors } = page.story;
-  if (sensors.length === 0)
-    return [page.paint.warn('UNKNOWN'), 'no sensor has told what it covers'];
-  const words = sensors.map(({ name, coverage, rung }) =>
-    escapeText(`${name} ${coverage}${rung === undefined ? '' : ` (rung ${rung})`}`),
-  );
-  const worst = ['none', 'partial'].find((word) => sensors.some((s) => s.coverage === word));
-  const head =
-    worst === undefined
-      ? page.paint.good('FULL COVER')
-      : page.paint.warn(worst === 'none' ? 'BLIND IN PART' : 'PARTIAL COVER');
-  return [head, words.join(', ')];
-}
-
-function endOf({ session }: Story): string {
-  if (session.exitSignal !== undefined) return `ended by ${escapeText(session.exitSignal)}`;
-  if (session.exitCode !== undefined) return `exit code ${session.exitCode}`;
-  return session.closeReason === undefined ? 'no end recorded' : escapeText(session.closeReason);
-}
-
-function header(page: Page): string[] {
-  const { story, width, paint: p } = page;
-  const { session, counts, usage } = story;
-  const who = [session.agent || 'unknown agent', 'on', session.host || 'unknown host'];
-  if (session.user !== '') who.push('as', session.user);
-  const took = duration(Number(BigInt(session.endedNs) - BigInt(session.startedNs)));
-  const when = `${dateTime(session.startedNs)}, ${took}, ${endOf(story)}`;
-  const row = (name: string, [head, text]: [string, string]) => {
-    const line = `${name.padEnd(13)}${head}`;
-    return text === '' ? line : `${line}  ${text}`;
-  };
-  const bad = [
-    counts.failedCalls === 0 ? '' : `${groups(counts.failedCalls)} failed`,
-    counts.deniedCalls === 0 ? '' : `${groups(counts.deniedCalls)} refused`,
-  ].filter((text) => text !== '');
-  const calls = `${count(counts.calls, 'call')}${bad.length === 0 ? '' : ` (${bad.join(', ')})`}`;
-  const did = [
-    count(counts.turns, 'turn'),
-    calls,
-    count(counts.processes, 'process', 'processes'),
-    count(counts.files, 'file'),
-    count(counts.connections, 'connection'),
-  ].join(' · ');
-  const tokens = `${usage.models.map((model) => fitText(model, 40)).join(', ')} · ${groups(usage.inputTokens)} tokens in, ${groups(usage.outputTokens)} out`;
-  return [
-    `${p.bold('session')} ${escapeText(session.id)}`,
-    `${fitText(who.join(' '), width)}`,
-    p.dim(when),
-    `${p.hint('$')} ${fitText(shellWords(session.command), width - 2)}`,
-    ...(session.cwd === undefined ? [] : [p.dim(`  in ${fitText(session.cwd, width - 5)}`)]),
-    '',
-    row('completeness', completenessOf(page)),
-    row('integrity', integrityOf(page)),
-    row('assurance', assuranceOf(page)),
-    row('recorded', [`${count(counts.events, 'event')}`, did]),
-    ...(usage.models.length + usage.inputTokens === 0 ? [] : [row('model', [tokens, ''])]),
-  ];
-}
-
-function findings(page: Page): string[] {
-  const { story, paint: p, width, verbose } = page;
-  if (story.findings.length === 0) return [];
-  const shown = verbose ? story.findings : story.findings.slice(0, FINDINGS_MAX);
-  const label = ({ kind, severity }: Finding) => {
-    const word = kind.replaceAll('_', ' ').toUpperCase();
-    return severity === 'high'
-      ? p.alarm(` ${word} `)
-      : severity === 'medium'
-        ? p.warn(word)
-        : p.dim(word);
-  };
-  const lines = shown.flatMap((finding) => {
-    const at = finding.ns === undefined ? '' : since(story.session.startedNs, finding.ns);
-    const name = label(finding);
-    const columns = width - INDENT - 2;
-    const head = `${at.padStart(INDENT - 2)}  ${name}`;
-    return [head, ...indent(block(finding.text, columns, verbose ? VERBOSE_LINES : 2))];
-  });
-  const rest = story.findings.length - shown.length;
-  if (rest > 0) lines.push(p.dim(`${' '.repeat(INDENT)}… and ${count(rest, 'more finding')}`));
-  return ['', p.bold('findings'), ...lines];
-}
 
 /** `+12.345  mark text                right`, all text safe already. */
 function row(page: Page, ns: string, mark: string, left: string, right = '', bad = false): string {

@@ -9,6 +9,8 @@ export const CALL_SLACK_NS = 50_000_000n;
 const RUNNING_MAX = 16;
 /** Strings within a call's arguments that are looked at. */
 const LEAVES_MAX = 2000;
+/** Characters of a call's text in which host names are looked for. */
+const TEXT_CHARS_MAX = 16_384;
 
 /**
  * The calls that were running at each of `times`, newest first; a call that never ended runs on.
@@ -27,23 +29,21 @@ export function runningAt(calls: readonly ToolCall[], times: readonly string[]):
   const order = times.map((ns, index) => ({ ns, index }));
   order.sort((a, b) => (a.ns < b.ns ? -1 : a.ns > b.ns ? 1 : a.index - b.index));
   const out: ToolCall[][] = times.map(() => []);
-  let active: ToolCall[] = [];
+  // By start; ended calls are dropped only where the look for the newest comes by, so that each
+  // call is dropped once and no time costs more than `RUNNING_MAX`.
+  const active: ToolCall[] = [];
   let next = 0;
-  let soonest: string | undefined;
   for (const { ns, index } of order) {
-    for (let start = starts[next]; start !== undefined && start.ns <= ns; start = starts[++next]) {
+    for (let start = starts[next]; start !== undefined && start.ns <= ns; start = starts[++next])
       active.push(start.call);
-      const end = ends.get(start.call);
-      if (end !== undefined && (soonest === undefined || end < soonest)) soonest = end;
+    const newest: ToolCall[] = [];
+    while (newest.length < RUNNING_MAX) {
+      const call = active.pop();
+      if (call === undefined) break;
+      if ((ends.get(call) ?? ns) >= ns) newest.push(call);
     }
-    if (soonest !== undefined && soonest < ns) {
-      active = active.filter((call) => (ends.get(call) ?? ns) >= ns);
-      soonest = active.reduce<string | undefined>((min, call) => {
-        const end = ends.get(call);
-        return end === undefined || (min !== undefined && min <= end) ? min : end;
-      }, undefined);
-    }
-    out[index] = active.slice(-RUNNING_MAX).reverse();
+    active.push(...newest.toReversed());
+    out[index] = newest;
   }
   return out;
 }
@@ -57,7 +57,7 @@ export interface Named {
   readonly paths: ReadonlySet<string>;
   /** Relative paths whose directory nobody told. */
   readonly tails: ReadonlySet<string>;
-  /** All of it, for host names, in lower case. */
+  /** The beginning of all of it, for host names, in lower case. */
   readonly text: string;
 }
 
@@ -108,7 +108,7 @@ export function namedBy(call: ToolCall, cwd: string | undefined): Named {
     texts,
     paths,
     tails,
-    text: [command ?? '', ...strings].join('\n').toLowerCase(),
+    text: [command ?? '', ...strings].join('\n').slice(0, TEXT_CHARS_MAX).toLowerCase(),
     ...(command === undefined || command === '' ? {} : { command }),
   };
 }

@@ -237,7 +237,8 @@ function sessionOf(data: SessionData, events: readonly FlatEvent[]): Story['sess
 function countsOf(analysis: Analysis, items: readonly CallItem[]): Story['counts'] {
   const { events, calls } = analysis;
   const failed = (call: ToolCall) =>
-    call.exitCode === undefined ? call.outcome === 'failure' : call.exitCode.code !== 0;
+    call.exitSignal !== undefined ||
+    (call.exitCode === undefined ? call.outcome === 'failure' : call.exitCode.code !== 0);
   const denied = ({ call, approvals }: CallItem) =>
     call.outcome === 'denied' || approvals.some(({ decision }) => decision === 'denied');
   return {
