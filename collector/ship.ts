@@ -75,7 +75,11 @@ export function openTransport(to: string, log: Log): Transport {
 }
 
 /** Ships to Kafka. The number of partitions is read from the broker at `connect`. */
-export function kafkaTransport(brokers: readonly string[], log: Log): Transport {
+export function kafkaTransport(
+  brokers: readonly string[],
+  log: Log,
+  topic = EVENTS_TOPIC,
+): Transport {
   const kafka = new Kafka({
     clientId: 'telltale-collector',
     brokers: [...brokers],
@@ -98,19 +102,19 @@ export function kafkaTransport(brokers: readonly string[], log: Log): Transport 
     const admin = kafka.admin();
     await admin.connect();
     try {
-      const { topics } = await admin.fetchTopicMetadata({ topics: [EVENTS_TOPIC] });
+      const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
       partitions = topics[0]?.partitions.length ?? 0;
     } finally {
       await admin.disconnect();
     }
     if (partitions === 0)
-      throw new ShipError(`topic ${EVENTS_TOPIC} does not exist: run "telltale migrate"`);
+      throw new ShipError(`topic ${topic} does not exist: run "telltale migrate"`);
     await producer.connect();
   }
 
   async function sendTo(partition: number, key: string, value: Buffer): Promise<void> {
     const answer = await producer.send({
-      topic: EVENTS_TOPIC,
+      topic,
       acks: -1,
       messages: [{ key, value, partition }],
     });
