@@ -101,8 +101,11 @@ function withAsk<T>(where: Where, use: (ask: Ask) => Promise<T>): Promise<T> {
 function detailOf(body: string): string {
   let text = body;
   try {
-    const parsed = JSON.parse(body) as { message?: unknown; error?: unknown };
-    text = String(parsed.message ?? parsed.error ?? body);
+    const { error, message } = JSON.parse(body) as {
+      error?: { message?: unknown } | string;
+      message?: unknown;
+    };
+    text = String((typeof error === 'object' ? error.message : undefined) ?? message ?? body);
   } catch {
     // No JSON: the text itself says what there is to say.
   }
