@@ -8,7 +8,7 @@
  *   - one process per directory.
  */
 import { randomUUID } from 'node:crypto';
-import { Session } from 'chdb';
+import { type ChdbQueryStream, Session } from 'chdb';
 import {
   type Insert,
   type Log,
@@ -19,10 +19,14 @@ import {
   StoreError,
 } from '#schemas';
 import { embeddedFault } from './faults.ts';
-import { createPool } from './pool.ts';
-import { bindLiterals, oneStatement, StatementError } from './statement.ts';
+import { cancelledFault, closedFault, createPool } from './pool.ts';
+import { bindLiterals, oneStatement, StatementError, tableName } from './statement.ts';
 
 export interface EmbeddedSettings {
+  /**
+   * Queries that run side by side. Each holds one libuv thread, and Node has four unless
+   * UV_THREADPOOL_SIZE says otherwise before it starts: two are left for the writer and files.
+   */
   readonly readers: number;
   /** Memory of the whole engine. */
   readonly memoryBytesMax: number;
@@ -30,50 +34,79 @@ export interface EmbeddedSettings {
 }
 
 export const EMBEDDED_DEFAULTS: EmbeddedSettings = {
-  readers: 4,
+  readers: 2,
   memoryBytesMax: 4 * 1024 ** 3,
   markCacheBytes: 256 * 1024 ** 2,
 };
 
 /** How long the engine may run past its own limit before it is killed. */
 const WATCHDOG_GRACE_MS = 500;
+/** A kill finds nothing when its query has not started yet: it is tried again until that ended. */
+const KILL_AGAIN_MS = 100;
+const CLOSE_WAIT_MS = 30_000;
+/** Values are written into the text, so a statement may be large. */
+const STATEMENT_BYTES_MAX = 64 * 1024 ** 2;
+const STATEMENT_NODES_MAX = 1_000_000;
+/** ClickHouse's QUERY_WAS_CANCELLED. */
+const CANCELLED = 394;
 
-function settingsClause(limits: QueryLimits): string {
+/** On a line of its own, so that a comment at the end of the statement can't swallow it. */
+function settingsClause(limits: QueryLimits, more: readonly string[]): string {
   const seconds = Math.max(limits.timeMs / 1000, 0.001);
-  return [
-    ` SETTINGS max_execution_time = ${seconds}`,
+  const settings = [
+    `max_execution_time = ${seconds}`,
     "timeout_overflow_mode = 'throw'",
     `max_memory_usage = ${Math.round(limits.memoryBytesMax)}`,
     `max_result_rows = ${Math.round(limits.rowsMax)}`,
     "result_overflow_mode = 'throw'",
     'output_format_json_quote_64bit_integers = 1',
-    'async_insert = 0',
+    ...more,
     'readonly = 1',
-  ].join(', ');
+  ];
+  return `\nSETTINGS ${settings.join(', ')}`;
 }
 
-function refuse(error: unknown): never {
-  if (error instanceof StatementError)
-    throw new StoreError({ code: 'refused', message: error.message }, { cause: error });
-  throw error;
-}
-
-/** The statement as it is sent: a marker to find it by, its literals, its limits. */
-function prepare(sql: Sql, limits: QueryLimits): { marker: string; text: string } {
-  const marker = `telltale:${randomUUID()}`;
+/** Runs a check of a statement: what it throws is a `refused` fault. */
+function checked<T>(check: () => T): T {
   try {
-    const bound = bindLiterals(sql);
-    return { marker, text: `/* ${marker} */ ${bound}${settingsClause(limits)}` };
+    return check();
   } catch (error) {
-    return refuse(error);
+    if (!(error instanceof StatementError)) throw error;
+    throw new StoreError({ code: 'refused', message: error.message }, { cause: error });
   }
 }
 
-const parseLines = <T>(text: string): T[] =>
-  text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as T);
+/** The statement as it is sent: a marker to find it by, its literals, its limits. */
+function prepare(sql: Sql, limits: QueryLimits, more: readonly string[] = []) {
+  const marker = `telltale:${randomUUID()}`;
+  const bound = checked(() => bindLiterals(sql));
+  return { marker, text: `/* ${marker} */ ${bound}${settingsClause(limits, more)}` };
+}
+
+const parseLines = <T>(lines: readonly string[]): T[] =>
+  lines.filter((line) => line !== '').map((line) => JSON.parse(line) as T);
+
+function opener(dir: string, settings: EmbeddedSettings): () => Session {
+  const connectionArgs = [
+    `--max_server_memory_usage=${settings.memoryBytesMax}`,
+    `--mark_cache_size=${settings.markCacheBytes}`,
+    `--max_query_size=${STATEMENT_BYTES_MAX}`,
+    `--max_ast_elements=${STATEMENT_NODES_MAX}`,
+    `--max_expanded_ast_elements=${STATEMENT_NODES_MAX}`,
+  ];
+  return () => {
+    try {
+      return new Session(dir, { connectionArgs });
+    } catch (error) {
+      const message = `can't open the store in ${dir}: if it is open in another process, stop that or use its URL`;
+      const reason = embeddedFault(error, false).message;
+      throw new StoreError(
+        { code: 'unreachable', message: `${message} (${reason})` },
+        { cause: error },
+      );
+    }
+  };
+}
 
 /** Opens the engine on `dir`. Rejects when another process has it open. */
 export async function openEmbedded(
@@ -81,98 +114,118 @@ export async function openEmbedded(
   log: Log,
   settings: EmbeddedSettings = EMBEDDED_DEFAULTS,
 ): Promise<Store> {
-  const connectionArgs = [
-    `--max_server_memory_usage=${settings.memoryBytesMax}`,
-    `--mark_cache_size=${settings.markCacheBytes}`,
-  ];
-  const open = () => new Session(dir, { connectionArgs });
-  let first: Session | undefined;
-  try {
-    first = open();
-  } catch (error) {
-    const message = `can't open the store in ${dir}: if it is open in another process, stop that or use its URL`;
-    throw new StoreError({ code: 'unreachable', message }, { cause: error });
-  }
-  const openNext = () => {
-    const session = first ?? open();
-    first = undefined;
-    return session;
-  };
-  const control = createPool(1, openNext, log);
-  const writers = createPool(1, openNext, log);
-  const readers = createPool(settings.readers, openNext, log);
+  const open = opener(dir, settings);
+  const control = createPool(1, open, log);
+  const writers = createPool(1, open, log);
+  const readers = createPool(settings.readers, open, log);
+  await control.use(async () => {});
+  const watched = new Set<() => void>();
+  let ended = false;
 
-  async function kill(marker: string): Promise<void> {
+  /**
+   * On this thread, not on libuv's: those may all be held by the queries that are to be killed.
+   * ASYNC answers at once (6 ms).
+   */
+  function kill(marker: string): void {
     const text = `KILL QUERY WHERE position(query, '${marker}') > 0 AND query NOT LIKE 'KILL%' ASYNC`;
-    await control
-      .use((session) => session.queryAsync(text))
+    control
+      .use(async (session) => session.query(text))
       .catch((error) =>
         log.warn('store.kill_failed', { error: embeddedFault(error, false).message }),
       );
   }
 
-  /** Calls `kill` when the query outlives its limit or is aborted, until `stop` is called. */
-  function watch(marker: string, timeMs: number, signal: AbortSignal | undefined): () => void {
-    const end = () => void kill(marker);
+  /** Kills the query when it outlives its limit, is aborted, or the store closes. */
+  function watch(marker: string, timeMs: number, signal: AbortSignal | undefined, late = () => {}) {
+    let again: NodeJS.Timeout | undefined;
+    const end = () => {
+      kill(marker);
+      again ??= setInterval(() => kill(marker), KILL_AGAIN_MS);
+      late();
+    };
     const timer = setTimeout(end, timeMs + WATCHDOG_GRACE_MS);
     signal?.addEventListener('abort', end, { once: true });
+    watched.add(end);
     return () => {
       clearTimeout(timer);
+      clearInterval(again);
       signal?.removeEventListener('abort', end);
+      watched.delete(end);
     };
   }
 
+  function faultOf(error: unknown, signal: AbortSignal | undefined): StoreError {
+    const fault = embeddedFault(error, false);
+    if (fault.fault.engineCode !== CANCELLED) return fault;
+    if (ended) return closedFault();
+    return signal?.aborted ? cancelledFault() : fault;
+  }
+
   async function query<T extends Row>(sql: Sql, limits: QueryLimits, signal?: AbortSignal) {
-    const { marker, text } = prepare(sql, limits);
+    // A result is held whole, so its bytes are bounded as its memory in the engine is.
+    const bytes = `max_result_bytes = ${Math.round(limits.memoryBytesMax)}`;
+    const { marker, text } = prepare(sql, limits, [bytes]);
     return readers.use(async (session) => {
-      throwIfAborted(signal);
       const stop = watch(marker, limits.timeMs, signal);
       try {
         const result = await session.queryAsync(text, { format: 'JSONEachRow' });
-        throwIfAborted(signal);
-        return parseLines<T>(result.text());
+        if (signal?.aborted) throw cancelledFault();
+        return parseLines<T>(result.text().split('\n'));
       } catch (error) {
-        throw embeddedFault(error, false);
+        throw faultOf(error, signal);
       } finally {
         stop();
       }
-    });
+    }, signal);
   }
 
   async function* stream<T extends Row>(sql: Sql, limits: QueryLimits, signal?: AbortSignal) {
     const { marker, text } = prepare(sql, limits);
-    const { lend, back } = borrow(readers);
-    const session = await lend;
-    let whole = false;
-    const stop = watch(marker, limits.timeMs, signal);
+    const { session, back } = await readers.borrow(signal);
+    const state = { whole: false, idle: false, over: false };
+    let source: ChdbQueryStream | undefined;
+    const leave = (clean: boolean) => {
+      source?.cancel();
+      return back(clean);
+    };
+    // A reader who holds a block past the limit, or for ever, does not keep the session.
+    const stop = watch(marker, limits.timeMs, signal, () => {
+      if (!state.idle) return;
+      state.over = true;
+      void leave(false);
+    });
     try {
-      throwIfAborted(signal);
-      let rest = '';
-      for await (const chunk of session.queryStream(text, { format: 'JSONEachRow' })) {
-        const lines = (rest + chunk.text()).split('\n');
-        rest = lines.pop() ?? '';
-        yield lines.filter((line) => line !== '').map((line) => JSON.parse(line) as T);
+      source = session.queryStream(text, { format: 'JSONEachRow' });
+      for await (const lines of blocks(source)) {
+        if (signal?.aborted) throw cancelledFault();
+        state.idle = true;
+        yield parseLines<T>(lines);
+        state.idle = false;
+        if (state.over) throw ended ? closedFault() : cancelledFault();
       }
-      whole = true;
+      if (signal?.aborted) throw cancelledFault();
+      state.whole = true;
     } catch (error) {
-      throw embeddedFault(error, false);
+      throw faultOf(error, signal);
     } finally {
       stop();
-      await back(whole);
+      await leave(state.whole);
     }
   }
 
   async function insert({ table, lines, dedupToken, timeMs }: Insert): Promise<void> {
+    const name = checked(() => tableName(table));
     await writers.use(async (session) => {
       try {
+        // The binding writes these into the statement's own SETTINGS clause: they do not stick.
         await session.insert({
-          table,
+          table: name,
           values: lines,
           format: 'JSONEachRow',
           settings: {
             insert_deduplication_token: dedupToken,
             async_insert: 0,
-            max_execution_time: Math.ceil(timeMs / 1000),
+            max_execution_time: Math.max(timeMs / 1000, 0.001),
             input_format_skip_unknown_fields: 0,
           },
         });
@@ -182,60 +235,42 @@ export async function openEmbedded(
     });
   }
 
-  async function command(text: string): Promise<void> {
-    let statement: string;
-    try {
-      statement = oneStatement(text);
-    } catch (error) {
-      return refuse(error);
-    }
-    await writers.use((session) =>
+  const run = (pool: typeof control, statement: string) =>
+    pool.use((session) =>
       session.queryAsync(statement).catch((error) => {
         throw embeddedFault(error, false);
       }),
     );
+
+  async function command(text: string): Promise<void> {
+    await run(
+      writers,
+      checked(() => oneStatement(text)),
+    );
   }
 
-  const ping = async () => {
-    await control.use((session) => session.queryAsync('SELECT 1'));
-  };
+  async function ping(): Promise<void> {
+    await run(control, 'SELECT 1');
+  }
 
   async function close(): Promise<void> {
-    await Promise.all([readers.close(), writers.close(), control.close()]);
-    first?.close();
-    first = undefined;
+    ended = true;
+    for (const end of [...watched]) end();
+    await Promise.all([readers.close(CLOSE_WAIT_MS), writers.close(CLOSE_WAIT_MS)]);
+    await control.close(CLOSE_WAIT_MS);
   }
 
   return { query, stream, insert, command, ping, close };
 }
 
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted)
-    throw new StoreError({ code: 'limit', message: 'the query was cancelled by its caller' });
-}
-
-/** Borrows a session over several turns of the event loop; `back(false)` has it washed. */
-function borrow(pool: { use<T>(work: (session: Session) => Promise<T>): Promise<T> }) {
-  let lendTo: (session: Session) => void = () => {};
-  let failTo: (error: unknown) => void = () => {};
-  let finish: (clean: boolean) => void = () => {};
-  const lend = new Promise<Session>((resolve, reject) => {
-    lendTo = resolve;
-    failTo = reject;
-  });
-  const done = pool.use(
-    (session) =>
-      new Promise<void>((resolve, reject) => {
-        finish = (clean) => (clean ? resolve() : reject(new Error('unclean')));
-        lendTo(session);
-      }),
-  );
-  const settled = done.catch((error) => failTo(error));
-  return {
-    lend,
-    back: async (clean: boolean) => {
-      finish(clean);
-      await settled;
-    },
-  };
+/** A stream's lines, block by block; a line or a character cut by a block is put together. */
+async function* blocks(source: ChdbQueryStream): AsyncGenerator<string[]> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const chunk of source) {
+    const lines = (rest + decoder.decode(chunk.raw(), { stream: true })).split('\n');
+    rest = lines.pop() ?? '';
+    yield lines;
+  }
+  if (rest !== '') yield [rest];
 }

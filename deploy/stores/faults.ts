@@ -6,7 +6,6 @@ import { StoreError, type StoreFaultCode } from '#schemas';
 
 /** Numbers that mean: not now, the same statement may work later. */
 const BUSY = new Map<number, string>([
-  [3, 'UNEXPECTED_END_OF_FILE'],
   [202, 'TOO_MANY_SIMULTANEOUS_QUERIES'],
   [209, 'SOCKET_TIMEOUT'],
   [210, 'NETWORK_ERROR'],
@@ -46,9 +45,15 @@ export function faultCodeOf(engineCode: number, insert: boolean): StoreFaultCode
   return BUSY.has(engineCode) ? 'busy' : 'refused';
 }
 
-/** The number in the engine's "Code: N. DB::Exception: …" (its fixed exception format). */
-export function engineCodeOf(message: string): number | undefined {
-  const match = /Code: (\d{1,5})\. DB::/.exec(message);
+/**
+ * The number of what the engine threw: a field of the error, or, where the binding drops it
+ * (streams), the head of the engine's fixed format "Code: N. DB::Exception: …". Only the head:
+ * the rest of a message quotes data.
+ */
+export function engineCodeOf(error: unknown): number | undefined {
+  const field = (error as { clickhouseCode?: unknown } | null)?.clickhouseCode;
+  if (typeof field === 'number') return field;
+  const match = /^Code: (\d{1,5})\. DB::/.exec(error instanceof Error ? error.message : '');
   return match === null ? undefined : Number(match[1]);
 }
 
@@ -58,7 +63,7 @@ const MESSAGE_CHARACTERS_MAX = 2000;
 export function embeddedFault(error: unknown, insert: boolean): StoreError {
   if (error instanceof StoreError) return error;
   const message = error instanceof Error ? error.message : String(error);
-  const engineCode = engineCodeOf(message);
+  const engineCode = engineCodeOf(error);
   const short = message.slice(0, MESSAGE_CHARACTERS_MAX);
   if (engineCode === undefined)
     return new StoreError({ code: 'refused', message: short }, { cause: error });

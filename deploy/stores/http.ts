@@ -2,7 +2,13 @@
  * A ClickHouse server over HTTP behind the `Store` port. Values are bound by the server; an answer
  * is whole or it is an error, because results are awaited to their end before they count.
  */
-import { type ClickHouseClient, ClickHouseError, createClient } from '@clickhouse/client';
+import { Readable } from 'node:stream';
+import {
+  type ClickHouseClient,
+  ClickHouseError,
+  ClickHouseLogLevel,
+  createClient,
+} from '@clickhouse/client';
 import {
   type Insert,
   type QueryLimits,
@@ -14,12 +20,26 @@ import {
 } from '#schemas';
 import { faultCodeOf } from './faults.ts';
 import { httpParam } from './literal.ts';
-import { oneStatement, placeholders } from './statement.ts';
+import { cancelledFault, closedFault } from './pool.ts';
+import { bindByServer, oneStatement, StatementError, tableName } from './statement.ts';
 
-const CONNECTIONS_MAX = 10;
-/** The server ends a query by its own limit; the client gives up this much later. */
-const CLIENT_GRACE_MS = 5_000;
-const COMMAND_TIMEOUT_MS = 60_000;
+export interface HttpSettings {
+  readonly connectionsMax: number;
+  /** The server ends a query by its own limit; the client gives up this much later. */
+  readonly graceMs: number;
+  readonly commandMs: number;
+}
+
+export const HTTP_DEFAULTS: HttpSettings = {
+  connectionsMax: 10,
+  graceMs: 5_000,
+  commandMs: 60_000,
+};
+
+/** Time is limited by a signal on each call; the client's own limit, for a socket, is out of the way. */
+const NO_TIMEOUT_MS = 24 * 3600 * 1000;
+const MESSAGE_MAX = 2000;
+const LATE = new Error('no whole answer came in time');
 
 /** System errors that say: no connection was made, so nothing was sent. */
 const UNREACHABLE = new Set([
@@ -36,122 +56,171 @@ function codeOf(error: unknown): string | undefined {
   return code ?? inner;
 }
 
+/** What went wrong, as a typed fault. Without an answer an insert is `unknown`, a query `busy`. */
 function httpFault(error: unknown, insert: boolean): StoreError {
   if (error instanceof StoreError) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof ClickHouseError) {
-    const engineCode = Number(error.code);
-    return new StoreError(
-      { code: faultCodeOf(engineCode, insert), engineCode, message },
+  const message = (error instanceof Error ? error.message : String(error)).slice(0, MESSAGE_MAX);
+  const fault = (code: StoreFaultCode, engineCode?: number) =>
+    new StoreError(
+      { code, message, ...(engineCode === undefined ? {} : { engineCode }) },
       { cause: error },
     );
+  if (error instanceof StatementError) return fault('refused');
+  if (error instanceof ClickHouseError) {
+    const engineCode = Number(error.code);
+    return fault(faultCodeOf(engineCode, insert), engineCode);
   }
-  const unreachable = UNREACHABLE.has(codeOf(error) ?? '');
-  const code: StoreFaultCode = unreachable ? 'unreachable' : insert ? 'unknown' : 'busy';
-  return new StoreError({ code, message }, { cause: error });
+  if (UNREACHABLE.has(codeOf(error) ?? '')) return fault('unreachable');
+  return fault(insert ? 'unknown' : 'busy');
 }
 
+const seconds = (timeMs: number) => Math.max(timeMs / 1000, 0.001);
+
 const limitsOf = (limits: QueryLimits) => ({
-  max_execution_time: Math.max(Math.ceil(limits.timeMs / 1000), 1),
+  max_execution_time: seconds(limits.timeMs),
   timeout_overflow_mode: 'throw' as const,
   max_memory_usage: String(Math.round(limits.memoryBytesMax)),
   max_result_rows: String(Math.round(limits.rowsMax)),
   result_overflow_mode: 'throw' as const,
   output_format_json_quote_64bit_integers: 1 as const,
   cancel_http_readonly_queries_on_client_close: 1 as const,
+  // 2 and not 1: a read-only query may still be given these settings.
   readonly: '2',
 });
 
-function boundParams(sql: Sql): Record<string, unknown> {
-  const types = placeholders(sql.text);
-  return Object.fromEntries(
-    Object.entries(sql.params).map(([name, value]) => [
-      name,
-      httpParam(types.get(name) ?? 'String', value),
-    ]),
-  );
-}
-
 function timed(timeMs: number, signal: AbortSignal | undefined): AbortSignal {
-  const late = AbortSignal.timeout(timeMs + CLIENT_GRACE_MS);
+  const late = AbortSignal.timeout(timeMs);
   return signal === undefined ? late : AbortSignal.any([late, signal]);
 }
 
+/** The client forgets its signal when the answer's head is there; its body can stall too. */
+async function whileWaiting<T>(
+  until: AbortSignal,
+  result: { close(): void },
+  work: () => Promise<T>,
+): Promise<T> {
+  const end = () => result.close();
+  until.addEventListener('abort', end, { once: true });
+  try {
+    return await work();
+  } finally {
+    until.removeEventListener('abort', end);
+  }
+}
+
 /** Opens a client. The database in the URL's path is only the default; tables are named in full. */
-export function openHttp(url: URL): Store {
+export function openHttp(url: URL, settings: HttpSettings = HTTP_DEFAULTS): Store {
   const client: ClickHouseClient = createClient({
     url: url.origin,
     username: decodeURIComponent(url.username) || 'default',
     password: decodeURIComponent(url.password),
-    max_open_connections: CONNECTIONS_MAX,
-    request_timeout: 24 * 3600 * 1000,
+    max_open_connections: settings.connectionsMax,
+    // Long values go into the body: a URL has a limit.
+    use_multipart_params_auto: true,
+    request_timeout: NO_TIMEOUT_MS,
     application: 'telltale',
+    // It would print statements and errors on the console; the faults say the same, to us.
+    log: { level: ClickHouseLogLevel.OFF },
     ...(url.pathname.length > 1 ? { database: decodeURIComponent(url.pathname.slice(1)) } : {}),
   });
+  const closing = new AbortController();
 
-  async function send(sql: Sql, limits: QueryLimits, signal: AbortSignal | undefined, wait: 0 | 1) {
+  /** Runs `work`, which ends with the caller's patience, the store, or `timeMs` and the grace. */
+  async function within<T>(
+    timeMs: number,
+    insert: boolean,
+    caller: AbortSignal | undefined,
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    if (closing.signal.aborted) throw closedFault();
+    if (caller?.aborted) throw cancelledFault();
+    try {
+      return await work(timed(timeMs + settings.graceMs, caller));
+    } catch (error) {
+      throw caller?.aborted && !insert ? cancelledFault() : httpFault(error, insert);
+    }
+  }
+
+  function send(sql: Sql, limits: QueryLimits, more: object, signal: AbortSignal) {
+    const { text, values } = bindByServer(sql);
+    const params = [...values].map(([name, { type, value }]) => [name, httpParam(type, value)]);
     return client.query({
-      query: oneStatement(sql.text),
-      query_params: boundParams(sql),
+      query: text,
+      query_params: Object.fromEntries(params),
       format: 'JSONEachRow',
-      clickhouse_settings: { ...limitsOf(limits), wait_end_of_query: wait },
-      abort_signal: timed(limits.timeMs, signal),
+      clickhouse_settings: { ...limitsOf(limits), ...more },
+      abort_signal: signal,
     });
   }
 
-  async function query<T extends Row>(sql: Sql, limits: QueryLimits, signal?: AbortSignal) {
-    try {
-      return await (await send(sql, limits, signal, 1)).json<T>();
-    } catch (error) {
-      throw httpFault(error, false);
-    }
+  function query<T extends Row>(sql: Sql, limits: QueryLimits, signal?: AbortSignal) {
+    // The server keeps the answer until it is whole, so that an error has a status of its own.
+    const more = { wait_end_of_query: 1, max_result_bytes: String(limits.memoryBytesMax) };
+    return within(limits.timeMs, false, signal, async (until) => {
+      const result = await send(sql, limits, more, until);
+      return whileWaiting(until, result, async () => (await result.json<T>()) as readonly T[]);
+    });
   }
 
   async function* stream<T extends Row>(sql: Sql, limits: QueryLimits, signal?: AbortSignal) {
+    const until = timed(limits.timeMs + settings.graceMs, signal);
+    const result = await within(limits.timeMs, false, signal, () => send(sql, limits, {}, until));
+    const end = () => result.close();
+    until.addEventListener('abort', end, { once: true });
     try {
-      const result = await send(sql, limits, signal, 0);
-      for await (const rows of result.stream<T>()) yield rows.map((row) => row.json() as T);
+      for await (const rows of result.stream<T>()) {
+        if (until.aborted) throw cancelledFault();
+        yield rows.map((row) => row.json() as T);
+      }
+      if (until.aborted) throw cancelledFault();
     } catch (error) {
-      throw httpFault(error, false);
+      throw until.aborted ? cancelledFault() : httpFault(error, false);
+    } finally {
+      until.removeEventListener('abort', end);
     }
   }
 
-  async function insert({ table, lines, dedupToken, timeMs }: Insert): Promise<void> {
-    try {
+  function insert({ table, lines, dedupToken, timeMs }: Insert): Promise<void> {
+    return within(timeMs, true, undefined, async (until) => {
       const { stream: answer } = await client.exec({
-        query: `INSERT INTO ${table} FORMAT JSONEachRow`,
-        values: (await import('node:stream')).Readable.from([lines]),
+        query: `INSERT INTO ${tableName(table)} FORMAT JSONEachRow`,
+        values: Readable.from([lines], { objectMode: false }),
         clickhouse_settings: {
           insert_deduplication_token: dedupToken,
           async_insert: 0,
-          max_execution_time: Math.max(Math.ceil(timeMs / 1000), 1),
+          max_execution_time: seconds(timeMs),
           input_format_skip_unknown_fields: 0,
           wait_end_of_query: 1,
         },
-        abort_signal: timed(timeMs, undefined),
+        abort_signal: until,
       });
-      for await (const _ of answer);
-    } catch (error) {
-      throw httpFault(error, true);
-    }
+      await whileWaiting(until, { close: () => answer.destroy(LATE) }, async () => {
+        for await (const _ of answer);
+      });
+    });
   }
 
-  async function command(text: string): Promise<void> {
-    try {
-      const statement = oneStatement(text);
+  function command(text: string): Promise<void> {
+    return within(settings.commandMs, false, undefined, async (until) => {
       await client.command({
-        query: statement,
-        abort_signal: timed(COMMAND_TIMEOUT_MS, undefined),
+        query: oneStatement(text),
+        clickhouse_settings: { wait_end_of_query: 1 },
+        abort_signal: until,
       });
-    } catch (error) {
-      throw httpFault(error, false);
-    }
+    });
   }
 
-  async function ping(): Promise<void> {
-    const answer = await client.ping();
-    if (!answer.success) throw httpFault(answer.error, false);
+  function ping(): Promise<void> {
+    return within(settings.commandMs, false, undefined, async (until) => {
+      const answer = await client.ping({ select: true, abort_signal: until });
+      if (!answer.success) throw answer.error;
+    });
   }
 
-  return { query, stream, insert, command, ping, close: () => client.close() };
+  async function close(): Promise<void> {
+    closing.abort();
+    await client.close();
+  }
+
+  return { query, stream, insert, command, ping, close };
 }

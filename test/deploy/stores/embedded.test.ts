@@ -25,7 +25,8 @@ describe('embedded: the engine’s own traps are still there', () => {
   // If this fails, the engine was mended and the washing may go.
   it('a failed query’s rows come out of the next query on the same session', async () => {
     const session = new Session(dir);
-    const failing = 'SELECT number, throwIf(number = 90000) FROM numbers(100000)';
+    const failing =
+      'SELECT number, throwIf(number = 990000) FROM numbers(1000000) SETTINGS max_threads = 1';
     await session.queryAsync(failing, { format: 'JSONEachRow' }).catch(() => {});
     const next = await session.queryAsync("SELECT 'clean' AS x", { format: 'JSONEachRow' });
     expect(next.bytes().length).toBeGreaterThan(1000);
