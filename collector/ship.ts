@@ -140,17 +140,19 @@ export function kafkaTransport(
       lastSend.set(partition, settled);
       // kafkajs can't be told to give up. An abandoned send may still arrive: the spool keeps the
       // frame, it is sent again, and ingest drops the double by its numbers.
-      await Promise.race([turn, rejectOnAbort(signal)]);
+      await orAbort(turn, signal);
     },
     close: () => producer.disconnect(),
   };
 }
 
-function rejectOnAbort(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
+/** `work`, or a rejection as soon as `signal` is aborted. Leaves no listener behind. */
+function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
     const give = () => reject(new ShipError('shipping was stopped'));
     if (signal.aborted) give();
     else signal.addEventListener('abort', give, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', give));
   });
 }
 
