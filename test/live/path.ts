@@ -49,17 +49,20 @@ const ended = (child: ChildProcess): Promise<number | null> =>
     else child.on('exit', (code) => resolve(code));
   });
 
-async function lagOf(brokers: readonly string[]): Promise<number> {
+interface Progress {
+  /** Messages whose batch the worker has committed. */
+  readonly done: number;
+  readonly waiting: number;
+}
+
+async function progressOf(brokers: readonly string[]): Promise<Progress> {
   const admin = new Kafka({ brokers: [...brokers], logCreator: () => () => {} }).admin();
   await admin.connect();
   try {
     const ends = await admin.fetchTopicOffsets(EVENTS_TOPIC);
     const groups = await admin.fetchOffsets({ groupId: 'telltale-ingest', topics: [EVENTS_TOPIC] });
-    const done = new Map(groups[0]?.partitions.map((p) => [p.partition, Number(p.offset)]));
-    return ends.reduce(
-      (sum, p) => sum + Number(p.high) - Math.max(done.get(p.partition) ?? 0, 0),
-      0,
-    );
+    const done = (groups[0]?.partitions ?? []).reduce((n, p) => n + Math.max(+p.offset, 0), 0);
+    return { done, waiting: ends.reduce((n, p) => n + Number(p.high), 0) - done };
   } finally {
     await admin.disconnect();
   }
@@ -68,31 +71,38 @@ async function lagOf(brokers: readonly string[]): Promise<number> {
 async function drained(brokers: readonly string[], msMax: number): Promise<void> {
   const end = Date.now() + msMax;
   while (Date.now() < end) {
-    if ((await lagOf(brokers).catch(() => 1)) === 0) return;
+    const progress = await progressOf(brokers).catch(() => undefined);
+    if (progress?.waiting === 0) return;
     await sleep(500);
   }
   throw new Error(`the worker did not catch up within ${msMax} ms: see ${dir}/ingest.log`);
 }
 
-/** SIGKILLs the worker at each of `atMs` and starts the next one in its place. */
-async function runWorkers(brokers: readonly string[], store: string, atMs: readonly number[]) {
+/**
+ * Runs a worker, and SIGKILLs it `killsWanted` times, each time at work: when it has committed
+ * something of its own, and up to half a second later, so that it dies in any step.
+ */
+async function runWorkers(brokers: readonly string[], store: string, killsWanted: number) {
   const args = ['ingest', '--kafka', brokers.join(','), '--store', store];
   let worker = start(args, 'ingest');
-  let kills = 0;
-  const began = Date.now();
+  const killedAt: Progress[] = [];
   const killing = (async () => {
-    for (const ms of atMs) {
-      await sleep(Math.max(0, began + ms - Date.now()));
+    for (let before = 0; killedAt.length < killsWanted; ) {
+      await sleep(200);
+      const progress = await progressOf(brokers).catch(() => undefined);
+      if (progress === undefined || progress.done <= before) continue;
+      await sleep(Math.random() * 500);
       worker.kill('SIGKILL');
       await ended(worker);
-      kills++;
-      say(`worker killed (${kills}), the next one starts`);
+      killedAt.push(progress);
+      say(`worker killed (${killedAt.length}) at ${JSON.stringify(progress)}, the next one starts`);
+      before = (await progressOf(brokers)).done;
       worker = start(args, 'ingest');
     }
   })();
   return {
     killing,
-    kills: () => kills,
+    killedAt: () => killedAt,
     stop: async () => {
       worker.kill('SIGTERM');
       return ended(worker);
@@ -164,7 +174,7 @@ async function main(): Promise<boolean> {
     if ((await ended(start(topic, 'migrate'))) !== 0)
       throw new Error(`migrate failed: ${dir}/migrate.log`);
     const began = Date.now();
-    const workers = await runWorkers(brokers, store, mode === 'worker-kill' ? [8_000, 16_000] : []);
+    const workers = await runWorkers(brokers, store, mode === 'worker-kill' ? 2 : 0);
     const work = path.join(dir, 'work');
     fs.mkdirSync(work);
     const command = [process.execPath, '-e', WORKLOAD, work, String(Math.ceil(events / 2))];
@@ -185,13 +195,14 @@ async function main(): Promise<boolean> {
       found.rows === found.produced &&
       found.ids === found.produced &&
       found.produced >= events &&
-      found.verdict === 'complete';
+      found.verdict === 'complete' &&
+      workers.killedAt().length + killedBrokers === (mode === 'broker-kill' ? 3 : 2);
     const result = {
       mode,
       good,
       code,
       ...found,
-      workerKills: workers.kills(),
+      workerKills: workers.killedAt().length,
       brokerKills: killedBrokers,
       producedMs,
       seconds,
