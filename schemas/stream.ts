@@ -187,48 +187,68 @@ function signatureFault(id: StreamId, point: Checkpoint, key: KeyObject | undefi
   return good ? undefined : 'the checkpoint’s signature is wrong';
 }
 
+/** Recomputes a chain event by event, in memory that does not grow with the stream. */
+export interface ChainVerifier {
+  /** Takes the next event; numbers must not go down. */
+  add(event: TelltaleEvent): void;
+  result(): Integrity;
+}
+
 /**
- * Recomputes the chain of one stream from its events and compares each checkpoint. After missing
- * numbers the chain is taken up again from the next checkpoint; that stretch counts as uncovered.
+ * The verifier of one stream. After missing numbers the chain is taken up again from the next
+ * checkpoint; that stretch counts as uncovered.
  */
-export function verifyChain(id: StreamId, events: readonly TelltaleEvent[]): Integrity {
-  const sorted = [...events].sort((a, b) => a.seq - b.seq);
-  const open = sorted[0];
-  const keyText = open !== undefined && 'public_key' in open ? open.public_key : undefined;
-  const key = typeof keyText === 'string' ? publicKeyOf(keyText) : undefined;
+export function createChainVerifier(id: StreamId): ChainVerifier {
   const faults: IntegrityFault[] = [];
+  let key: KeyObject | undefined;
   let head: Buffer | undefined = chainStart(id);
+  let begun = false;
   let next = 0;
   let covered = 0;
   let checkpoints = 0;
-  for (const event of sorted) {
+
+  function check(event: TelltaleEvent, point: Checkpoint): void {
+    checkpoints++;
+    const wrong =
+      signatureFault(id, point, key) ??
+      (point.chain_count === event.seq ? undefined : 'the checkpoint counts other than its place');
+    if (wrong !== undefined) faults.push({ seq: event.seq, what: wrong });
+    else if (head !== undefined && head.toString('hex') !== point.chain_head)
+      faults.push({
+        seq: event.seq,
+        what: `an event from ${covered} to ${event.seq - 1} is not what was recorded`,
+      });
+    else if (head !== undefined) covered = event.seq;
+    head = Buffer.from(point.chain_head, 'hex');
+  }
+
+  function add(event: TelltaleEvent): void {
+    if (!begun && 'public_key' in event && typeof event.public_key === 'string')
+      key = publicKeyOf(event.public_key);
+    begun = true;
     if (event.seq < next) {
       faults.push({ seq: event.seq, what: 'the number stands twice' });
-      continue;
+      return;
     }
     if (event.seq > next) head = undefined;
     const point = checkpointOf(event);
-    if (point !== undefined) {
-      checkpoints++;
-      const wrong =
-        signatureFault(id, point, key) ??
-        (point.chain_count === event.seq
-          ? undefined
-          : 'the checkpoint counts other than its place');
-      if (wrong !== undefined) faults.push({ seq: event.seq, what: wrong });
-      else if (head !== undefined && head.toString('hex') !== point.chain_head)
-        faults.push({
-          seq: event.seq,
-          what: `an event from ${covered} to ${event.seq - 1} is not what was recorded`,
-        });
-      else if (head !== undefined) covered = event.seq;
-      head = Buffer.from(point.chain_head, 'hex');
-    }
+    if (point !== undefined) check(event, point);
     if (head !== undefined) head = chainNext(head, encode(event));
     next = event.seq + 1;
   }
-  const verdict = faults.length > 0 ? 'broken' : covered > 0 ? 'intact' : 'unverifiable';
-  return { verdict, checkpoints, covered, faults };
+
+  const result = (): Integrity => {
+    const verdict = faults.length > 0 ? 'broken' : covered > 0 ? 'intact' : 'unverifiable';
+    return { verdict, checkpoints, covered, faults };
+  };
+  return { add, result };
+}
+
+/** The same for events at hand, in any order. */
+export function verifyChain(id: StreamId, events: readonly TelltaleEvent[]): Integrity {
+  const verifier = createChainVerifier(id);
+  for (const event of [...events].sort((a, b) => a.seq - b.seq)) verifier.add(event);
+  return verifier.result();
 }
 
 /** The facts of a stream from all its events at hand; for bundles and tests. */

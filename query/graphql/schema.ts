@@ -1,0 +1,10 @@
+/** The schema, put together: each file adds its types to the one builder. */
+import { type GraphQLSchema, printSchema } from 'graphql';
+import { builder } from './builder.ts';
+import './events.ts';
+import './sessions.ts';
+
+export const schema: GraphQLSchema = builder.toSchema({ sortSchema: true });
+
+/** The schema in GraphQL's own language, as committed in `schema.graphql`. */
+export const printedSchema = (): string => `${printSchema(schema)}\n`;

@@ -1,0 +1,128 @@
+/** Sessions, and a session's timeline. */
+import { parseEventId } from '#schemas';
+import { readEventCursor, readSessionCursor } from '../cursor.ts';
+import { badInput } from '../errors.ts';
+import { findSession } from '../load.ts';
+import {
+  eventPlan,
+  PAGE_DEFAULT,
+  PAGE_MAX,
+  pageSize,
+  sessionsPlan,
+  timelinePlan,
+} from '../plan.ts';
+import { eventOf, eventPage, type SessionHead, type SessionRow, sessionPage } from '../render.ts';
+import type { FlatEvent } from '../timeline/view.ts';
+import { builder, costs } from './builder.ts';
+import { EventRef } from './events.ts';
+import { connectionOf } from './page.ts';
+
+export const SessionRef = builder.objectRef<SessionHead>('Session');
+const SessionConnection = connectionOf<SessionHead>('Session', SessionRef as never);
+const EventConnection = connectionOf<FlatEvent>('Event', EventRef as never);
+
+/** What reading one page costs beside its fields. */
+const PAGE_COST = 20;
+const SIZE = `At most ${PAGE_MAX}, more is taken as ${PAGE_MAX}; ${PAGE_DEFAULT} where nothing is said.`;
+const AFTER = 'The cursor that the page begins after.';
+
+const SessionFilterInput = builder.inputType('SessionFilter', {
+  fields: (t) => ({
+    agent: t.string(),
+    host: t.string(),
+    user: t.string(),
+    startedFrom: t.field({ type: 'Time', description: 'Started at or after.' }),
+    startedBefore: t.field({ type: 'Time', description: 'Started before.' }),
+  }),
+});
+
+const EventFilterInput = builder.inputType('EventFilter', {
+  description: 'All that is given must hold.',
+  fields: (t) => ({
+    kinds: t.stringList({ description: 'Event kinds, such as "exec".' }),
+    toolCallId: t.string({
+      description: 'As recorded; effects that were attributed later are under toolCalls.',
+    }),
+    turnId: t.string(),
+    streamId: t.string(),
+    text: t.string({
+      description:
+        'Found in commands, arguments, prompts, messages or outputs; case does not matter for ASCII.',
+    }),
+    path: t.string({ description: 'A path; with "/" at its end all below it.' }),
+    host: t.string({ description: 'A host name or an address.' }),
+    from: t.field({ type: 'Time', description: 'Happened at or after.' }),
+    before: t.field({ type: 'Time', description: 'Happened before.' }),
+  }),
+});
+
+SessionRef.implement({
+  description: 'One recorded run of an agent.',
+  fields: (t) => ({
+    id: t.exposeID('id'),
+    agent: t.exposeString('agent'),
+    host: t.exposeString('host'),
+    user: t.exposeString('user'),
+    startedAt: t.field({ type: 'Time', resolve: ({ startedNs }) => startedNs }),
+    endedAt: t.field({
+      type: 'Time',
+      description: 'The last event so far; whether the session is over is in `completeness`.',
+      resolve: ({ endedNs }) => endedNs,
+    }),
+    timeline: t.field({
+      type: EventConnection,
+      description: 'Everything that was recorded, in order: time, then number, then stream.',
+      ...costs(PAGE_COST),
+      args: {
+        first: t.arg.int({ description: SIZE }),
+        after: t.arg.string({ description: AFTER }),
+        filter: t.arg({ type: EventFilterInput }),
+      },
+      resolve: async ({ id }, { first, after, filter }, { run }) => {
+        const size = pageSize(first);
+        const place = after === undefined || after === null ? undefined : readEventCursor(after);
+        const plan = timelinePlan(run.tenant, id, size, filter ?? {}, place);
+        return eventPage(await run.rows(plan), size);
+      },
+    }),
+  }),
+});
+
+builder.queryFields((t) => ({
+  sessions: t.field({
+    type: SessionConnection,
+    description: 'Recorded sessions, newest first.',
+    ...costs(PAGE_COST),
+    args: {
+      first: t.arg.int({ description: SIZE }),
+      after: t.arg.string({ description: AFTER }),
+      filter: t.arg({ type: SessionFilterInput }),
+    },
+    resolve: async (_root, { first, after, filter }, { run }) => {
+      const size = pageSize(first);
+      const place = after === undefined || after === null ? undefined : readSessionCursor(after);
+      const plan = sessionsPlan(run.tenant, size, filter ?? {}, place);
+      return sessionPage(await run.rows<SessionRow>(plan), size);
+    },
+  }),
+  session: t.field({
+    type: SessionRef,
+    nullable: true,
+    description: 'One session, by its id; "latest" is the one that began last.',
+    args: { id: t.arg.id({ required: true }) },
+    resolve: async (_root, { id }, { run }) => (await findSession(run, String(id))) ?? null,
+  }),
+  event: t.field({
+    type: EventRef,
+    nullable: true,
+    description: 'One event, by its id: "STREAM-SEQ".',
+    ...costs(PAGE_COST),
+    args: { id: t.arg.id({ required: true }) },
+    resolve: async (_root, { id }, { run }) => {
+      const key = parseEventId(String(id));
+      if (key === undefined) throw badInput('id: an event’s id is STREAM-SEQ');
+      const [row] = await run.rows(eventPlan(run.tenant, key.stream_id, key.seq));
+      return row === undefined ? null : eventOf(row);
+    },
+  }),
+}));

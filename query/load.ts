@@ -1,0 +1,212 @@
+/** What is loaded for whole sessions: once a request, within named limits. */
+import {
+  createChainVerifier,
+  type Integrity,
+  type Row,
+  type TelltaleEvent,
+  verifyChain,
+} from '#schemas';
+import { type Accounts, accountsOf } from './accounts.ts';
+import { markWhole } from './content.ts';
+import { isUuid } from './cursor.ts';
+import { badInput, QueryError } from './errors.ts';
+import {
+  deadLettersPlan,
+  sessionEventsPlan,
+  sessionPlan,
+  sessionsPlan,
+  streamEventsPlan,
+  streamsPlan,
+} from './plan.ts';
+import { type SessionHead, type SessionRow, sessionHead, wholeEventOf } from './render.ts';
+import type { Runner } from './run.ts';
+import { type Analysis, analyse } from './timeline/analyse.ts';
+import { buildStory, type DeadLetter, type SessionData, type Story } from './timeline/story.ts';
+
+/** The most events of a session that are analysed at once; the timeline itself has no such limit. */
+export const SESSION_EVENTS_MAX = 100_000;
+/** The most characters of strings in them. */
+export const SESSION_CHARACTERS_MAX = 256 * 1024 ** 2;
+/** The most streams of one session that are told. */
+export const STREAMS_MAX = 1000;
+
+export interface StreamHead {
+  readonly id: string;
+  readonly session: string;
+  readonly startedNs: string;
+  readonly endedNs: string;
+  readonly lastSeq: number;
+}
+
+export interface ParkedLetter extends DeadLetter {
+  readonly origin: string;
+  readonly parkedNs: string;
+}
+
+/** Reads of whole sessions, each done once. All reject with `QueryError` at a limit. */
+export interface SessionLoads {
+  head(id: string): Promise<SessionHead | undefined>;
+  streams(id: string): Promise<readonly StreamHead[]>;
+  accounts(id: string): Promise<Accounts>;
+  integrity(id: string, stream: string): Promise<Integrity>;
+  deadLetters(id: string): Promise<readonly ParkedLetter[]>;
+  events(id: string): Promise<readonly TelltaleEvent[]>;
+  analysis(id: string): Promise<Analysis>;
+  /** The story without verdicts on its streams: turns, calls, effects. */
+  story(id: string): Promise<Story>;
+  /** All that a story is made of, with the verdicts. */
+  data(head: SessionHead): Promise<SessionData>;
+}
+
+function charactersOf(event: TelltaleEvent): number {
+  let sum = 0;
+  for (const value of Object.values(event))
+    if (typeof value === 'string') sum += value.length;
+    else if (Array.isArray(value)) for (const item of value) sum += String(item).length;
+  return sum;
+}
+
+async function eventsOf(run: Runner, id: string): Promise<readonly TelltaleEvent[]> {
+  const events: TelltaleEvent[] = [];
+  let characters = 0;
+  const plan = sessionEventsPlan(run.tenant, id, SESSION_EVENTS_MAX + 1);
+  for await (const rows of run.stream<Row>(plan))
+    for (const row of rows) {
+      const event = wholeEventOf(row);
+      if (event === undefined) continue;
+      events.push(event);
+      markWhole(event);
+      characters += charactersOf(event);
+      if (events.length > SESSION_EVENTS_MAX || characters > SESSION_CHARACTERS_MAX)
+        throw new QueryError(
+          'SESSION_TOO_LARGE',
+          `the session has more than ${SESSION_EVENTS_MAX} events or ${SESSION_CHARACTERS_MAX} characters: read its timeline in pages`,
+        );
+    }
+  return events;
+}
+
+async function integrityOf(run: Runner, session: string, stream: string): Promise<Integrity> {
+  const { tenant } = run;
+  const verifier = createChainVerifier({ tenant, session_id: session, stream_id: stream });
+  for await (const rows of run.stream<Row>(streamEventsPlan(tenant, session, stream)))
+    for (const row of rows) {
+      const event = wholeEventOf(row);
+      if (event !== undefined) verifier.add(event);
+    }
+  return verifier.result();
+}
+
+interface StreamRow extends Row {
+  readonly stream: string;
+  readonly started: string;
+  readonly ended: string;
+  readonly last_number: number;
+}
+
+async function streamsOf(run: Runner, session: string): Promise<readonly StreamHead[]> {
+  const rows = await run.rows<StreamRow>(streamsPlan(run.tenant, session, STREAMS_MAX));
+  return rows.map((row) => ({
+    id: row.stream,
+    session,
+    startedNs: row.started,
+    endedNs: row.ended,
+    lastSeq: Number(row.last_number),
+  }));
+}
+
+interface DeadRow extends Row {
+  readonly stream: string;
+  readonly seq: number | null;
+  readonly reason: string;
+  readonly field: string;
+  readonly detail: string;
+  readonly origin: string;
+  readonly parked_ms: string;
+}
+
+async function deadLettersOf(run: Runner, session: string): Promise<readonly ParkedLetter[]> {
+  const rows = await run.rows<DeadRow>(deadLettersPlan(run.tenant, session));
+  return rows.map((row) => ({
+    streamId: row.stream,
+    ...(row.seq === null ? {} : { seq: row.seq }),
+    reason: row.reason,
+    field: row.field,
+    detail: row.detail,
+    origin: row.origin,
+    parkedNs: `${row.parked_ms}000000`,
+  }));
+}
+
+function once<T>(load: (key: string) => Promise<T>): (key: string) => Promise<T> {
+  const known = new Map<string, Promise<T>>();
+  return (key) => {
+    let promise = known.get(key);
+    if (promise === undefined) {
+      promise = load(key);
+      known.set(key, promise);
+    }
+    return promise;
+  };
+}
+
+const BARE = { agent: '', host: '', user: '', streams: [], deadLetters: [] } as const;
+
+/** The loads of one request. */
+export function createLoads(run: Runner): SessionLoads {
+  const events = once((id) => eventsOf(run, id));
+  const streams = once((id) => streamsOf(run, id));
+  const accounts = once((id) => accountsOf(run, id));
+  const deadLetters = once((id) => deadLettersOf(run, id));
+  const integrity = once((key) => {
+    const [id, stream] = key.split(' ') as [string, string];
+    return integrityOf(run, id, stream);
+  });
+  const head = once(async (id) => {
+    const [row] = await run.rows<SessionRow>(sessionPlan(run.tenant, id));
+    return row === undefined ? undefined : sessionHead(row);
+  });
+
+  async function data(session: SessionHead): Promise<SessionData> {
+    const { id, agent, host, user } = session;
+    const [all, accountOf, dead] = await Promise.all([events(id), accounts(id), deadLetters(id)]);
+    return {
+      id,
+      agent,
+      host,
+      user,
+      events: all,
+      streams: [...accountOf].map(([streamId, completeness]) => ({
+        streamId,
+        completeness,
+        integrity: verifyChain(
+          { tenant: run.tenant, session_id: id, stream_id: streamId },
+          all.filter((event) => event.stream_id === streamId),
+        ),
+      })),
+      deadLetters: dead,
+    };
+  }
+
+  return {
+    head,
+    streams,
+    accounts,
+    integrity: (id, stream) => integrity(`${id} ${stream}`),
+    deadLetters,
+    events,
+    analysis: once(async (id) => analyse(await events(id))),
+    story: once(async (id) => buildStory({ ...BARE, id, events: await events(id) })),
+    data,
+  };
+}
+
+/** The session that `id` names; `latest` is the one that began last. */
+export async function findSession(run: Runner, id: string): Promise<SessionHead | undefined> {
+  if (id !== 'latest') {
+    if (!isUuid(id)) throw badInput('id: give a session’s UUID in lower case, or "latest"');
+    return createLoads(run).head(id);
+  }
+  const [row] = await run.rows<SessionRow>(sessionsPlan(run.tenant, 1));
+  return row === undefined ? undefined : sessionHead(row);
+}

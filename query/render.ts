@@ -1,0 +1,111 @@
+/** Rows -> what callers see. Pure. */
+import {
+  ENVELOPE,
+  eventId,
+  fromRow,
+  REGISTRY,
+  type Row,
+  rowOf,
+  type TelltaleEvent,
+} from '#schemas';
+import { eventCursor, sessionCursor } from './cursor.ts';
+import type { FlatEvent } from './timeline/view.ts';
+
+export interface SessionRow extends Row {
+  readonly id: string;
+  readonly started: string;
+  readonly ended: string;
+  readonly agent_name: string;
+  readonly host_name: string;
+  readonly user_name: string;
+}
+
+/** A session as the list knows it; times in decimal nanoseconds. */
+export interface SessionHead {
+  readonly id: string;
+  readonly agent: string;
+  readonly host: string;
+  readonly user: string;
+  readonly startedNs: string;
+  readonly endedNs: string;
+}
+
+export const sessionHead = (row: SessionRow): SessionHead => ({
+  id: row.id,
+  agent: row.agent_name,
+  host: row.host_name,
+  user: row.user_name,
+  startedNs: row.started,
+  endedNs: row.ended,
+});
+
+/**
+ * The event of a row, of all columns or of some. A kind that this version does not know (written
+ * by a newer one) keeps its envelope, so that a timeline never fails on one row.
+ */
+export function eventOf(row: Row): FlatEvent {
+  const named = rowOf(row);
+  if (REGISTRY.has(String(named.kind))) return fromRow(named) as unknown as FlatEvent;
+  const envelope = Object.keys(ENVELOPE).map((name) => [name, named[name]] as const);
+  const known = envelope.filter(
+    ([, value]) => value !== '' && value !== null && value !== undefined && value !== 0,
+  );
+  return { seq: 0, ...Object.fromEntries(known) } as unknown as FlatEvent;
+}
+
+/** The event of a whole row, or undefined where this version does not know its kind. */
+export function wholeEventOf(row: Row): TelltaleEvent | undefined {
+  return REGISTRY.has(String(row.kind)) ? fromRow(rowOf(row)) : undefined;
+}
+
+export interface Page<T> {
+  readonly edges: readonly { readonly cursor: string; readonly node: T }[];
+  readonly pageInfo: {
+    readonly hasNextPage: boolean;
+    readonly endCursor: string | null;
+  };
+}
+
+function pageOf<T>(items: readonly T[], size: number, cursorOf: (item: T) => string): Page<T> {
+  const edges = items.slice(0, size).map((node) => ({ cursor: cursorOf(node), node }));
+  return {
+    edges,
+    pageInfo: { hasNextPage: items.length > size, endCursor: edges.at(-1)?.cursor ?? null },
+  };
+}
+
+/** A page of events out of `size + 1` rows. */
+export const eventPage = (rows: readonly Row[], size: number): Page<FlatEvent> =>
+  pageOf(rows.map(eventOf), size, (event) =>
+    eventCursor({ ts: event.ts, seq: event.seq, streamId: event.stream_id }),
+  );
+
+/** A page of sessions out of `size + 1` rows. */
+export const sessionPage = (rows: readonly SessionRow[], size: number): Page<SessionHead> =>
+  pageOf(rows.map(sessionHead), size, sessionCursor);
+
+const NS_PER_S = 1_000_000_000n;
+
+/** Decimal nanoseconds as RFC 3339 in UTC with all nine digits. */
+export function timeText(nanoseconds: string): string {
+  const value = BigInt(nanoseconds);
+  const seconds = value / NS_PER_S;
+  const rest = String(value % NS_PER_S).padStart(9, '0');
+  return `${new Date(Number(seconds) * 1000).toISOString().slice(0, 19)}.${rest}Z`;
+}
+
+const RFC3339 = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})$/;
+const NANOSECONDS = /^[1-8]\d{18}$/;
+
+/** RFC 3339 or decimal nanoseconds as decimal nanoseconds; undefined where it is neither. */
+export function parseTime(text: string): string | undefined {
+  if (NANOSECONDS.test(text)) return text;
+  const match = RFC3339.exec(text);
+  if (match === null) return undefined;
+  const ms = Date.parse(`${match[1]}${match[3]}`);
+  if (Number.isNaN(ms)) return undefined;
+  const value = BigInt(ms) * 1_000_000n + BigInt((match[2] ?? '').padEnd(9, '0') || 0);
+  return NANOSECONDS.test(String(value)) ? String(value) : undefined;
+}
+
+export const idOf = (event: FlatEvent): string => eventId(event);
