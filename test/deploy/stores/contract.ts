@@ -68,7 +68,7 @@ export function describeStore(name: string, store: () => Store): void {
           const [row] = await store().query(sql(text, { v: value }), LIMITS);
           expect(row).toEqual({ v: value, n: String(Buffer.byteLength(value)) });
         }),
-        { numRuns: 150 },
+        { numRuns: 50 },
       );
     });
 
