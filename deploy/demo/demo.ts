@@ -44,7 +44,8 @@ function createUndo() {
 function agentArguments(): string[] {
   const source = import.meta.filename.endsWith('.ts');
   const file = path.join(import.meta.dirname, source ? 'agent.ts' : 'agent.js');
-  return source ? [...process.execArgv, file] : [file];
+  const loader = ['--conditions=telltale-source', '--import'];
+  return source ? [...loader, import.meta.resolve('tsx'), file] : [file];
 }
 
 interface Scene {

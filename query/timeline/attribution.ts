@@ -5,7 +5,7 @@
  *   recorded   the collector wrote the call when it happened (env_key, ancestry, native …)
  *   ancestry   the process, or one above it, belongs to a call                     up to 95 %
  *   command    a process outside any call whose arguments are the call's command,
- *              while the call ran; or a host that its command or arguments name    50 to 90 %
+ *              while the call ran; or a peer that its command or arguments name    50 to 90 %
  *   path       a file that the call's arguments or changes name, while it ran: for
  *              agents that write files themselves or through a helper program      60 to 85 %
  *   else       unattributed, which is a finding in itself
@@ -15,7 +15,7 @@
 import { type ATTRIBUTIONS, eventId, type TelltaleEvent } from '#schemas';
 import type { ToolCall } from './merge.ts';
 import type { Process, Processes } from './processes.ts';
-import { commandScore, hostScore, type Named, namedBy, pathScore, runningAt } from './running.ts';
+import { commandScore, type Named, namedBy, pathScore, peerScore, runningAt } from './running.ts';
 import { type FlatEvent, inOrder, kindsWith, roleOf } from './view.ts';
 
 export type Method = (typeof ATTRIBUTIONS)[number];
@@ -201,8 +201,8 @@ function matchEvent(event: FlatEvent, named: Named): { pct: number; method: Meth
   const files = [event.file_path, event.file_target_path].filter((file) => file !== undefined);
   const path = Math.max(0, ...files.map((file) => pathScore(named, file)));
   if (path > 0) return { pct: path, method: 'path' };
-  const host = event.net_host === undefined ? 0 : hostScore(named, event.net_host);
-  return { pct: host, method: 'command' };
+  const pct = peerScore(named, event.net_host, event.net_ip, event.net_port);
+  return { pct, method: 'command' };
 }
 
 /** Events that no process ties to a call, by what they name. */

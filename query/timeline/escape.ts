@@ -77,9 +77,21 @@ export function fitPath(path: string, columns: number): string {
   const safe = escapeText(path.slice(0, 32_768).toWellFormed());
   if (widthOf(safe) <= columns) return safe;
   const chars = [...safe];
-  const tail = Math.ceil((columns - 1) * 0.65);
-  const head = Math.max(0, columns - 1 - tail);
-  return `${chars.slice(0, head).join('')}…${chars.slice(-tail).join('')}`;
+  const tail = takeWidth(chars.toReversed(), Math.ceil((columns - 1) * 0.65)).reverse();
+  const head = takeWidth(chars, columns - 1 - widthOf(tail.join('')));
+  return `${head.join('')}…${tail.join('')}`;
+}
+
+/** So many of the first characters as take at most `columns`. */
+function takeWidth(chars: readonly string[], columns: number): string[] {
+  let width = 0;
+  let taken = 0;
+  for (const char of chars) {
+    width += charWidth(char);
+    if (width > columns) break;
+    taken++;
+  }
+  return chars.slice(0, taken);
 }
 
 /** Words of a shell command line, quoted only where a shell would need it. */

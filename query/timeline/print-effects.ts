@@ -44,6 +44,10 @@ export function sides(left: string, right: string, columns: number, paintRight: 
   return right === '' ? left : `${left}${' '.repeat(gap)}${paintRight}`;
 }
 
+/** Facts for the edge of a line, of which the other end keeps its part; safe already. */
+const atEdge = (facts: readonly string[], columns: number): string =>
+  fitText(facts.filter((text) => text !== '').join('  '), Math.floor(columns / 2));
+
 /** What a process ran: each program after the one it replaced. */
 export function programOf(process: Process): string {
   const names = process.images.map(({ argv, exe }) => (argv.length > 0 ? shellWords(argv) : exe));
@@ -79,7 +83,7 @@ function processLine(line: ProcessLine, guide: string, frame: Frame): string[] {
   const { process } = line;
   const end = endOf(process);
   const doubt = how(line.attribution);
-  const right = [doubt, end.text].filter((text) => text !== '').join('  ');
+  const right = atEdge([doubt, end.text], columns);
   const pid = verbose ? `${process.pid} ` : '';
   const deep =
     widthOf(guide) > columns / 3 ? `${guide.slice(0, Math.floor(columns / 3))}… ` : guide;
@@ -129,7 +133,7 @@ function fileLine(file: FileChange, frame: Frame): string {
     file.count > 1 ? `×${groups(file.count)}` : '',
     file.fate,
   ];
-  const right = facts.filter((text) => text !== '').join('  ');
+  const right = atEdge(facts, columns);
   const target = file.target === undefined ? '' : ` -> ${shortPath(file.target, cwd)}`;
   const room = Math.max(12, columns - widthOf(right) - 4);
   const left = `${MARKS[file.fate]} ${fitPath(`${shortPath(file.path, cwd)}${target}`, room)}`;
@@ -169,7 +173,7 @@ function connectionLine(connection: Connection, frame: Frame): string {
     connection.count > 1 ? `×${groups(connection.count)}` : '',
     verdict === undefined ? '' : `${escapeText(verdict.decision)}${by}`,
   ];
-  const right = facts.filter((text) => text !== '').join('  ');
+  const right = atEdge(facts, columns);
   const head = `⇄ ${escapeText(op)} `;
   const room = Math.max(12, columns - widthOf(right) - widthOf(head) - 2);
   const left = `${head}${fitText(connection.url ?? peerOf(connection), room)}`;

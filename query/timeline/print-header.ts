@@ -1,6 +1,6 @@
 /** The top of the printed story: who and when, the three verdicts, the counts, the findings. */
 import { type Completeness, countRanges } from '#schemas';
-import { escapeText, fitText, shellWords } from './escape.ts';
+import { escapeText, fitText, shellWords, widthOf } from './escape.ts';
 import type { Finding } from './findings.ts';
 import { count, dateTime, duration, groups, since } from './format.ts';
 import { block, INDENT, type Page, VERBOSE_LINES } from './print-page.ts';
@@ -9,11 +9,17 @@ import type { Story } from './story.ts';
 const FINDINGS_MAX = 12;
 /** The longest finding's name. */
 const LABEL_COLUMNS = 14;
+/** Of the head's lines: what it is about, and the one word that says how it stands. */
+const NAME_COLUMNS = 13;
+const WORD_COLUMNS = 15;
+const TEXT_LINES_MAX = 4;
 
-function completenessOf(page: Page): [string, string] {
+type Verdict = readonly [paint: (word: string) => string, word: string, text: string];
+
+function completenessOf(page: Page): Verdict {
   const { streams } = page.story;
   const all = streams.flatMap(({ completeness }) => completeness ?? []);
-  if (all.length === 0) return [page.paint.dim('not checked'), ''];
+  if (all.length === 0) return [page.paint.dim, 'not checked', ''];
   const sum = (pick: (one: Completeness) => number) => all.reduce((n, one) => n + pick(one), 0);
   const verdicts = all.map(({ verdict }) => verdict);
   const parts = [
@@ -28,37 +34,47 @@ function completenessOf(page: Page): [string, string] {
   if (missing > 0) parts.push(`${groups(missing)} missing without a word`);
   if (streams.length > 1) parts.push(count(streams.length, 'stream'));
   const text = parts.join(', ');
-  if (verdicts.includes('incomplete')) return [page.paint.alarm(' INCOMPLETE '), text];
-  if (verdicts.includes('open')) return [page.paint.warn('OPEN'), `${text}; not closed`];
-  if (verdicts.includes('declared')) return [page.paint.warn('LOSS DECLARED'), text];
-  return [page.paint.good('COMPLETE'), `${text}; closed`];
+  if (verdicts.includes('incomplete')) return [page.paint.alarm, ' INCOMPLETE ', text];
+  if (verdicts.includes('open')) return [page.paint.warn, 'OPEN', `${text}; not closed`];
+  if (verdicts.includes('declared')) return [page.paint.warn, 'LOSS DECLARED', text];
+  return [page.paint.good, 'COMPLETE', `${text}; closed`];
 }
 
-function integrityOf(page: Page): [string, string] {
+function integrityOf(page: Page): Verdict {
   const all = page.story.streams.flatMap(({ integrity }) => integrity ?? []);
-  if (all.length === 0) return [page.paint.dim('not checked'), ''];
+  if (all.length === 0) return [page.paint.dim, 'not checked', ''];
   const covered = all.reduce((n, one) => n + one.covered, 0);
   const points = all.reduce((n, one) => n + one.checkpoints, 0);
   const text = `${count(points, 'signed checkpoint')} cover ${count(covered, 'event')}`;
-  if (all.some(({ verdict }) => verdict === 'broken')) return [page.paint.alarm(' BROKEN '), text];
+  if (all.some(({ verdict }) => verdict === 'broken')) return [page.paint.alarm, ' BROKEN ', text];
   if (all.some(({ verdict }) => verdict === 'unverifiable'))
-    return [page.paint.warn('UNVERIFIABLE'), text];
-  return [page.paint.good('INTACT'), text];
+    return [page.paint.warn, 'UNVERIFIABLE', text];
+  return [page.paint.good, 'INTACT', text];
 }
 
-function assuranceOf(page: Page): [string, string] {
+function assuranceOf(page: Page): Verdict {
   const { sensors } = page.story;
   if (sensors.length === 0)
-    return [page.paint.warn('UNKNOWN'), 'no sensor has told what it covers'];
+    return [page.paint.warn, 'UNKNOWN', 'no sensor has told what it covers'];
   const words = sensors.map(({ name, coverage, rung }) =>
     escapeText(`${name} ${coverage}${rung === undefined ? '' : ` (rung ${rung})`}`),
   );
   const worst = ['none', 'partial'].find((word) => sensors.some((s) => s.coverage === word));
-  const head =
-    worst === undefined
-      ? page.paint.good('FULL COVER')
-      : page.paint.warn(worst === 'none' ? 'BLIND IN PART' : 'PARTIAL COVER');
-  return [head, words.join(', ')];
+  const text = words.join(', ');
+  if (worst === undefined) return [page.paint.good, 'FULL COVER', text];
+  return [page.paint.warn, worst === 'none' ? 'BLIND IN PART' : 'PARTIAL COVER', text];
+}
+
+/** One line of the head; a text that is too long goes on below itself. */
+function row(page: Page, name: string, [painted, word, text]: Verdict): string[] {
+  const room = page.width - NAME_COLUMNS - WORD_COLUMNS;
+  const head = `${name.padEnd(NAME_COLUMNS)}${painted(word)}`;
+  const [first, ...rest] = block(text, room, TEXT_LINES_MAX);
+  if (first === undefined) return [head];
+  return [
+    `${head}${' '.repeat(Math.max(1, WORD_COLUMNS - widthOf(word)))}${first}`,
+    ...rest.map((line) => `${' '.repeat(NAME_COLUMNS + WORD_COLUMNS)}${line}`),
+  ];
 }
 
 function endOf({ session }: Story): string {
@@ -67,6 +83,7 @@ function endOf({ session }: Story): string {
   return session.closeReason === undefined ? 'no end recorded' : escapeText(session.closeReason);
 }
 
+/** Who, when and what; the three verdicts, never made one. */
 export function header(page: Page): string[] {
   const { story, width, paint: p } = page;
   const { session, counts, usage } = story;
@@ -74,10 +91,6 @@ export function header(page: Page): string[] {
   if (session.user !== '') who.push('as', session.user);
   const took = duration(Number(BigInt(session.endedNs) - BigInt(session.startedNs)));
   const when = `${dateTime(session.startedNs)}, ${took}, ${endOf(story)}`;
-  const row = (name: string, [head, text]: [string, string]) => {
-    const line = `${name.padEnd(13)}${head}`;
-    return text === '' ? line : `${line}  ${text}`;
-  };
   const bad = [
     counts.failedCalls === 0 ? '' : `${groups(counts.failedCalls)} failed`,
     counts.deniedCalls === 0 ? '' : `${groups(counts.deniedCalls)} refused`,
@@ -90,22 +103,27 @@ export function header(page: Page): string[] {
     count(counts.files, 'file'),
     count(counts.connections, 'connection'),
   ].join(' · ');
-  const tokens = `${usage.models.map((model) => fitText(model, 40)).join(', ')} · ${groups(usage.inputTokens)} tokens in, ${groups(usage.outputTokens)} out`;
+  const plain = (word: string) => word;
+  const tokens = `${groups(usage.inputTokens)} tokens in, ${groups(usage.outputTokens)} out`;
+  const models = usage.models.map((model) => fitText(model, 40)).join(', ');
   return [
-    `${p.bold('session')} ${escapeText(session.id)}`,
+    `${p.bold('session')} ${fitText(session.id, width - 8)}`,
     `${fitText(who.join(' '), width)}`,
     p.dim(when),
     `${p.hint('$')} ${fitText(shellWords(session.command), width - 2)}`,
     ...(session.cwd === undefined ? [] : [p.dim(`  in ${fitText(session.cwd, width - 5)}`)]),
     '',
-    row('completeness', completenessOf(page)),
-    row('integrity', integrityOf(page)),
-    row('assurance', assuranceOf(page)),
-    row('recorded', [`${count(counts.events, 'event')}`, did]),
-    ...(usage.models.length + usage.inputTokens === 0 ? [] : [row('model', [tokens, ''])]),
+    ...row(page, 'completeness', completenessOf(page)),
+    ...row(page, 'integrity', integrityOf(page)),
+    ...row(page, 'assurance', assuranceOf(page)),
+    ...row(page, 'recorded', [plain, count(counts.events, 'event'), did]),
+    ...(models === '' && usage.requests === 0
+      ? []
+      : row(page, 'model', [plain, 'used', `${models} · ${tokens}`])),
   ];
 }
 
+/** What does not fit, the gravest first. */
 export function findings(page: Page): string[] {
   const { story, paint: p, width, verbose } = page;
   if (story.findings.length === 0) return [];

@@ -226,7 +226,7 @@ function unattributed(page: Page): string[] {
     ? []
     : [
         '',
-        `${p.bold('outside any tool call')}${p.dim('  the agent itself, and what nothing ties to a call')}`,
+        `${p.bold('outside any tool call')}${p.dim(fitText('  the agent itself, and what nothing ties to a call', width - 21))}`,
         ...indent(lines),
       ];
 }

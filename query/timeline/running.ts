@@ -133,7 +133,13 @@ export function commandScore(named: Named, argv: readonly string[]): number {
   return argv.some((arg) => arg.includes(command)) ? 75 : 0;
 }
 
-/** How surely the call names this host: 70 where it stands in its command or arguments, else 0. */
-export function hostScore(named: Named, host: string): number {
-  return host.length >= 4 && named.text.includes(host.toLowerCase()) ? 70 : 0;
+/**
+ * How surely the call names this peer: 70 where a host, or an address with its port, stands in its
+ * command or arguments, else 0. An address alone says little: much runs on 127.0.0.1.
+ */
+export function peerScore(named: Named, host?: string, ip?: string, port?: number): number {
+  const says = (text: string) => named.text.includes(text.toLowerCase());
+  if (host !== undefined && host.length >= 4 && says(host)) return 70;
+  if (ip === undefined || port === undefined) return 0;
+  return says(ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`) ? 70 : 0;
 }

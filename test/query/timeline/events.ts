@@ -11,8 +11,8 @@ export const at = (ms: number): string => String(START_NS + BigInt(Math.round(ms
 
 export type Loose = Readonly<Record<string, unknown>> & { readonly kind: string };
 
-/** Makes events with numbers in the order in which they are asked for. */
-export function createEvents(stream = STREAM) {
+/** Makes events with numbers in the order in which they are asked for; many are not checked. */
+export function createEvents(stream = STREAM, check = true) {
   let seq = 0;
   const make = (ms: number, source: string, fields: Loose): TelltaleEvent => {
     const kernel = source === 'seccomp';
@@ -30,6 +30,7 @@ export function createEvents(stream = STREAM) {
       user: 'kim',
       ...fields,
     };
+    if (!check) return event as unknown as TelltaleEvent;
     const checked = validate(event);
     if (!checked.ok) throw new Error(`${fields.kind}: ${JSON.stringify(checked)}`);
     return checked.event;
