@@ -80,7 +80,7 @@ async function drained(brokers: readonly string[], msMax: number): Promise<void>
 
 /**
  * Runs a worker, and SIGKILLs it `killsWanted` times, each time at work: when it has committed
- * something of its own, and up to half a second later, so that it dies in any step.
+ * something of its own, and up to four seconds later, so that it dies in any step.
  */
 async function runWorkers(brokers: readonly string[], store: string, killsWanted: number) {
   const args = ['ingest', '--kafka', brokers.join(','), '--store', store];
@@ -91,7 +91,7 @@ async function runWorkers(brokers: readonly string[], store: string, killsWanted
       await sleep(200);
       const progress = await progressOf(brokers).catch(() => undefined);
       if (progress === undefined || progress.done <= before) continue;
-      await sleep(Math.random() * 500);
+      await sleep(Math.random() * 4000);
       worker.kill('SIGKILL');
       await ended(worker);
       killedAt.push(progress);

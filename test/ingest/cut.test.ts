@@ -1,0 +1,111 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { createTailWatch, cutBatches, type Message } from '../../ingest/cut.ts';
+
+const limits = { windowMs: 100, bytesMax: 1000, messagesMax: 7 };
+
+/** A partition's log: offsets may have holes, time stamps may stand still or jump back. */
+const log = fc
+  .array(
+    fc.record({
+      step: fc.integer({ min: 1, max: 3 }),
+      ms: fc.integer({ min: -20, max: 60 }),
+      size: fc.nat(1200),
+    }),
+    { maxLength: 60 },
+  )
+  .map((entries) => {
+    let [offset, time] = [10, 1_764_000_000_000];
+    return entries.map(({ step, ms, size }): Message => {
+      offset += step;
+      time += ms;
+      return { offset: String(offset), timestamp: String(time), value: Buffer.alloc(size) };
+    });
+  });
+
+const names = (batches: readonly (readonly Message[])[]) =>
+  batches.map((batch) => `${batch[0]?.offset}-${batch.at(-1)?.offset}`);
+
+describe('cutBatches', () => {
+  it('loses nothing, keeps the order and stays within its limits', () => {
+    fc.assert(
+      fc.property(log, (messages) => {
+        const { closed, tail } = cutBatches(messages, limits);
+        expect([...closed.flat(), ...tail]).toEqual(messages);
+        for (const batch of [...closed, ...(tail.length > 0 ? [tail] : [])]) {
+          const bytes = batch.reduce((sum, one) => sum + (one.value?.length ?? 0), 0);
+          expect(batch.length).toBeGreaterThan(0);
+          expect(batch.length).toBeLessThanOrEqual(limits.messagesMax);
+          if (batch.length > 1) expect(bytes).toBeLessThanOrEqual(limits.bytesMax);
+          for (const one of batch)
+            expect(Number(one.timestamp) - Number(batch[0]?.timestamp)).toBeLessThan(
+              limits.windowMs,
+            );
+        }
+      }),
+    );
+  });
+
+  it('is a function of the log: any fetch sizes and any restarts at a commit cut the same', () => {
+    fc.assert(
+      fc.property(
+        log,
+        fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 60, maxLength: 60 }),
+        (messages, sizes) => {
+          const whole = names(cutBatches(messages, limits).closed);
+          const found: string[] = [];
+          // Each fetch starts at the committed offset and brings any number of messages.
+          let [at, end] = [0, 0];
+          for (const size of sizes) {
+            end = Math.min(messages.length, Math.max(end, at) + size);
+            const { closed } = cutBatches(messages.slice(at, end), limits);
+            found.push(...names(closed));
+            at += closed.flat().length;
+          }
+          expect(found).toEqual(whole.slice(0, found.length));
+          if (end === messages.length) expect(found).toEqual(whole);
+        },
+      ),
+    );
+  });
+
+  it('never changes a closed batch when more comes', () => {
+    fc.assert(
+      fc.property(log, log, (first, more) => {
+        const before = names(cutBatches(first, limits).closed);
+        const after = names(cutBatches([...first, ...more], limits).closed);
+        expect(after.slice(0, before.length)).toEqual(before);
+      }),
+    );
+  });
+});
+
+describe('the tail of a quiet partition', () => {
+  const ms = (n: number) => BigInt(n) * 1_000_000n;
+
+  it('closes only by a fetch made after the window, and only at the log’s end', () => {
+    let now = 0n;
+    const watch = createTailWatch(() => now, 100);
+    expect(watch.isClosed('5', true)).toBe(false);
+    now = ms(99);
+    expect(watch.isClosed('5', true)).toBe(false);
+    now = ms(100);
+    // This fetch may have been answered before the window passed.
+    expect(watch.isClosed('5', true)).toBe(false);
+    expect(watch.isClosed('5', false)).toBe(false);
+    expect(watch.isClosed('5', true)).toBe(true);
+  });
+
+  it('starts again with each new tail', () => {
+    let now = 0n;
+    const watch = createTailWatch(() => now, 100);
+    watch.isClosed('5', true);
+    now = ms(500);
+    expect(watch.isClosed('9', true)).toBe(false);
+    now = ms(599);
+    expect(watch.isClosed('9', true)).toBe(false);
+    now = ms(601);
+    expect(watch.isClosed('9', true)).toBe(false);
+    expect(watch.isClosed('9', true)).toBe(true);
+  });
+});
