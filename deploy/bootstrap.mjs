@@ -56,10 +56,11 @@ function build() {
 }
 
 /** Hands over to a long-running command: its signals are ours, its exit code too. */
-function become(command, args, cwd = root) {
+function become(command, args, { cwd = root, env = {} } = {}) {
   const child = spawn(command, args, {
     cwd,
     stdio: 'inherit',
+    env: { ...process.env, ...env },
   });
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
   child.on('error', (error) => {
@@ -71,6 +72,8 @@ function become(command, args, cwd = root) {
 
 const cli = path.join(root, 'dist', 'deploy', 'cli.js');
 const node = process.execPath;
+/** The embedded engine runs a query a libuv thread; read by node at its start only. */
+const threads = { UV_THREADPOOL_SIZE: process.env.UV_THREADPOOL_SIZE ?? '16' };
 const source = ['--conditions=telltale-source', '--import', 'tsx'];
 const tasks = {
   test: () => become(bin('vitest'), ['run', ...rest]),
@@ -80,10 +83,11 @@ const tasks = {
     run(node, [...source, 'deploy/gen.ts', '--check']);
     become(bin('vitest'), ['run', '--project', 'unit', ...rest]);
   },
-  start: () => become(node, [cli, 'up', '--data', path.join(root, '.telltale'), ...rest]),
+  start: () =>
+    become(node, [cli, 'up', '--data', path.join(root, '.telltale'), ...rest], { env: threads }),
   demo: () => become(node, [path.join(root, 'dist', 'deploy', 'demo', 'demo.js'), ...rest]),
   // npm changes to the package's folder; the user's own is in INIT_CWD.
-  telltale: () => become(node, [cli, ...rest], process.env.INIT_CWD ?? process.cwd()),
+  telltale: () => become(node, [cli, ...rest], { cwd: process.env.INIT_CWD ?? process.cwd() }),
   live: () => become(node, [...source, 'test/live/path.ts', ...rest]),
   script: () => become(node, [...source, ...rest]),
 };

@@ -2,9 +2,6 @@
 /** The `telltale` command: finds the subcommand, gives clear errors, sets the exit code. */
 import { UsageError } from './process/lifecycle.ts';
 
-/** The engine runs one query a libuv thread; the default of 4 would make them wait for each other. */
-process.env.UV_THREADPOOL_SIZE ??= '16';
-
 interface Command {
   readonly summary: string;
   readonly usage: string;
