@@ -45,7 +45,7 @@ function integrityOf(page: Page): Verdict {
   if (all.length === 0) return [page.paint.dim, 'not checked', ''];
   const covered = all.reduce((n, one) => n + one.covered, 0);
   const points = all.reduce((n, one) => n + one.checkpoints, 0);
-  const text = `${count(points, 'signed checkpoint')} cover ${count(covered, 'event')}`;
+  const text = `${count(covered, 'event')} covered by ${count(points, 'checkpoint')}`;
   if (all.some(({ verdict }) => verdict === 'broken')) return [page.paint.alarm, ' BROKEN ', text];
   if (all.some(({ verdict }) => verdict === 'unverifiable'))
     return [page.paint.warn, 'UNVERIFIABLE', text];
