@@ -101,7 +101,8 @@ function toolDecision({ a, envelope, callId, state }: Seen): readonly Draft[] {
 }
 
 /** `success` only says that the tool ran; the exit code is in the text's header. */
-function toolResult({ a, ts, envelope, callId, state }: Seen): readonly Draft[] {
+function toolResult(seen: Seen): readonly Draft[] {
+  const { a, ts, envelope, callId, state } = seen;
   const text = textOf(a.output) ?? '';
   const { exitCode, output, running } = readToolText(text);
   const args = textOf(a.arguments);
@@ -126,6 +127,7 @@ function toolResult({ a, ts, envelope, callId, state }: Seen): readonly Draft[] 
     ...(refused && callId !== undefined
       ? refusal(state, { source: SOURCE, callId, reason: text, envelope })
       : []),
+    ...(exitCode !== undefined && exitCode !== 0 ? inferDenial(seen, output) : []),
     reported('tool.result', SOURCE, {
       ...envelope,
       tool,
@@ -140,8 +142,41 @@ function toolResult({ a, ts, envelope, callId, state }: Seen): readonly Draft[] 
   ];
 }
 
+/** How the kernel's refusals read in the words of the C library. */
+const DENIALS: readonly string[] = [
+  'Read-only file system',
+  'Operation not permitted',
+  'Permission denied',
+];
+
+/**
+ * Codex reports a denial by its sandbox only where the command ended within a short time of its
+ * start; a slower one just fails. Then the denial is concluded from a failed command's own words,
+ * and only under a sandbox: it is marked as inferred, since a command can print what it likes.
+ */
+function inferDenial({ envelope, callId, state }: Seen, output: string): readonly Draft[] {
+  const policy = state.policy.get(String(envelope.conversation_id)) ?? '';
+  if (callId === undefined || state.denied.has(callId)) return [];
+  if (!policy.includes('sandbox ') || policy.includes('danger-full-access')) return [];
+  const words = DENIALS.find((text) => output.includes(text));
+  if (words === undefined) return [];
+  const call = state.call.get(callId);
+  const draft = reported('policy.decision', SOURCE, {
+    ...envelope,
+    decision: 'deny',
+    policy_type: 'filesystem',
+    decided_by: 'sandbox',
+    tool: call?.tool,
+    command: call?.command,
+    policy,
+    reason: `the command failed with "${words}"`,
+  });
+  return [{ ...draft, assurance: 'inferred' }];
+}
+
 /** Only denials by the filesystem sandbox are reported so; the path is not. */
 function sandboxOutcome({ a, envelope, callId, state }: Seen): readonly Draft[] {
+  if (callId !== undefined) state.denied.set(callId, true);
   return [
     reported('policy.decision', SOURCE, {
       ...envelope,
@@ -157,7 +192,10 @@ function sandboxOutcome({ a, envelope, callId, state }: Seen): readonly Draft[] 
   ];
 }
 
-function networkDecision({ a, envelope }: Seen): readonly Draft[] {
+function networkDecision({ a, envelope, state }: Seen): readonly Draft[] {
+  const denied = a['network.policy.decision'] === 'deny';
+  if (denied && textOf(envelope.span_id) !== undefined)
+    state.deniedSpan.set(String(envelope.span_id), true);
   return [
     reported('policy.decision', SOURCE, {
       ...envelope,
@@ -272,7 +310,10 @@ export function mapCodexSpan(span: Span, state: CodexState): Mapped {
   if (turn !== undefined && callId !== undefined) state.turnOfCall.set(callId, turn);
   const url = textOf(a['url.full']);
   if (span.name !== 'http::serve' || url === undefined || span.startNs === undefined) return [];
-  const target = URL.canParse(url) ? new URL(url) : undefined;
+  // A tunnel (CONNECT) names only host and port.
+  const absolute = /^https?:/.test(url) ? url : `https://${url}`;
+  const target = URL.canParse(absolute) ? new URL(absolute) : undefined;
+  const denied = state.deniedSpan.has(span.spanId ?? '');
   return [
     reported('net', SOURCE, {
       ts: span.startNs,
@@ -283,7 +324,8 @@ export function mapCodexSpan(span: Span, state: CodexState): Mapped {
       url,
       http_method: textOf(a['http.request.method']),
       net_host: target?.hostname,
-      net_port: uintOf(target?.port),
+      net_port: uintOf(target?.port || (target?.protocol === 'http:' ? '80' : '443')),
+      outcome: denied ? 'denied' : undefined,
     }),
   ];
 }

@@ -20,6 +20,10 @@ export interface CodexState {
   readonly call: Map<string, CallText & { readonly tool?: string }>;
   /** Calls whose approval was reported. */
   readonly decided: Map<string, true>;
+  /** Calls of which the sandbox denied something. */
+  readonly denied: Map<string, true>;
+  /** Spans of requests that the proxy refused; their decision comes before the span does. */
+  readonly deniedSpan: Map<string, true>;
 }
 
 /** An empty memory. */
@@ -32,6 +36,8 @@ export function createCodexState(): CodexState {
     model: boundedMap(ENTRIES_MAX),
     call: boundedMap(ENTRIES_MAX),
     decided: boundedMap(ENTRIES_MAX),
+    denied: boundedMap(ENTRIES_MAX),
+    deniedSpan: boundedMap(ENTRIES_MAX),
   };
 }
 

@@ -1,19 +1,24 @@
 /** One recorded session of the real Codex CLI, from an empty workspace to the decoded events. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import http from 'node:http';
+import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { type TelltaleEvent, unframe } from '#schemas';
-import type { Recorded } from '../../collector/record.ts';
-import { recordCommand } from '../../deploy/commands/run.ts';
 import { uuidv7 } from '../../deploy/process/ids.ts';
 import { AGENTS_DIR } from './install.ts';
 import { startModel } from './model.ts';
 import { PROMPT, type Scripted, scriptOf } from './script.ts';
 
+const CLI = path.resolve(import.meta.dirname, '../../deploy/cli.ts');
+const RUN_MS_MAX = 120_000;
+
 export interface CodexSession {
-  readonly recorded: Recorded;
+  /** How `telltale run` ended, and what it and the agent printed. */
+  readonly exitCode: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
   readonly events: readonly TelltaleEvent[];
   readonly calls: readonly Scripted[];
   readonly workspace: string;
@@ -78,6 +83,35 @@ network_access = false
 enabled = false
 `;
 
+type Ended = Pick<CodexSession, 'exitCode' | 'stdout' | 'stderr'>;
+
+/** Runs `telltale` from source, without an input: Codex would wait for its end. */
+function telltale(
+  args: readonly string[],
+  cwd: string,
+  env: Readonly<Record<string, string>>,
+): Promise<Ended> {
+  const loader = createRequire(import.meta.url).resolve('tsx');
+  const node = ['--conditions=telltale-source', '--import', `file://${loader}`, CLI, ...args];
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, node, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const timer = setTimeout(() => child.kill('SIGTERM'), RUN_MS_MAX);
+    let stdout = '';
+    let stderr = '';
+    child.stdout.on('data', (data: Buffer) => {
+      stdout += data.toString();
+    });
+    child.stderr.on('data', (data: Buffer) => {
+      stderr += data.toString();
+    });
+    child.on('error', reject);
+    child.on('close', (exitCode) => {
+      clearTimeout(timer);
+      resolve({ exitCode, stdout, stderr });
+    });
+  });
+}
+
 /** Records the scripted session. Codex refuses a home below the temporary directory. */
 export async function recordCodex(command: string): Promise<CodexSession> {
   const dir = fs.mkdtempSync(path.join(AGENTS_DIR, 'run-'));
@@ -91,29 +125,19 @@ export async function recordCodex(command: string): Promise<CodexSession> {
   const model = await startModel(steps.map((step) => step.items));
   fs.writeFileSync(path.join(codexHome, 'config.toml'), configOf(model.url));
   try {
-    const recorded = await recordCommand({
-      command: {
-        argv: [command, 'exec', '--skip-git-repo-check', '--json', '-C', workspace, PROMPT],
-        cwd: dir,
-        env: {
-          PATH: process.env.PATH ?? '',
-          HOME: path.join(dir, 'home'),
-          TMPDIR: path.join(dir, 'tmp'),
-          CODEX_HOME: codexHome,
-          SCRIPTED_KEY: 'none',
-          SHELL: '/bin/bash',
-        },
-      },
-      to: sink.url,
-      tenant: 'default',
-      session: uuidv7(),
-      spool: path.join(dir, 'spool'),
-      drainMs: 10_000,
-      verbose: false,
+    const flags = ['--to', sink.url, '--spool', path.join(dir, 'spool'), '--session', uuidv7()];
+    const agent = [command, 'exec', '--skip-git-repo-check', '--json', '-C', workspace, PROMPT];
+    const ended = await telltale(['run', ...flags, '--', ...agent], dir, {
+      PATH: process.env.PATH ?? '',
+      HOME: path.join(dir, 'home'),
+      TMPDIR: path.join(dir, 'tmp'),
+      CODEX_HOME: codexHome,
+      SCRIPTED_KEY: 'none',
+      SHELL: '/bin/bash',
     });
     const calls = steps.flatMap((step) => step.calls);
     const { requests: modelRequests } = model;
-    return { recorded, events: sink.events, calls, workspace, codexHome, modelRequests };
+    return { ...ended, events: sink.events, calls, workspace, codexHome, modelRequests };
   } finally {
     await model.stop();
     for (const { server } of [target, sink]) {
