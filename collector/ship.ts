@@ -104,6 +104,9 @@ export function kafkaTransport(
     try {
       const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
       partitions = topics[0]?.partitions.length ?? 0;
+    } catch (error) {
+      if ((error as { type?: string }).type !== 'UNKNOWN_TOPIC_OR_PARTITION') throw error;
+      partitions = 0;
     } finally {
       await admin.disconnect();
     }
