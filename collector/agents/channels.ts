@@ -5,10 +5,10 @@
  */
 import type { Clock, Draft, Log, Meter } from '#schemas';
 import type { Channels } from '../record.ts';
-import type { Adapter, Mapped, SessionFiles } from './adapter.ts';
+import type { Adapter, Mapped, Mapper, SessionFiles } from './adapter.ts';
 import { createReceiver, RECEIVER_DEFAULTS, type ReceiverLimits } from './otlp/receiver.ts';
 import type { Parsed } from './otlp/shape.ts';
-import { createTail, findFiles, firstLine } from './tail.ts';
+import { createTail, findFiles, firstLine, type Tail } from './tail.ts';
 
 export interface ChannelSettings {
   readonly pollMs: number;
@@ -39,6 +39,15 @@ export interface ChannelDeps {
 type Sink = (drafts: readonly Draft[]) => void;
 type Channel = 'otlp' | 'rollout' | 'hook';
 
+interface Intake {
+  /** Maps one record and hands its drafts on; whatever goes wrong is counted. */
+  take(channel: Channel, map: () => Mapped): void;
+  /** Records that were not even objects. */
+  malformed(channel: Channel, count: number): void;
+  readonly seen: Readonly<Record<Channel, number>>;
+  readonly unmapped: Readonly<Record<Channel, number>>;
+}
+
 /** Conversations of one run that are followed; sub-agents have their own. */
 const CONVERSATIONS_MAX = 256;
 const FIRST_LINE_BYTES_MAX = 1024 * 1024;
@@ -46,98 +55,160 @@ const FIRST_LINE_BYTES_MAX = 1024 * 1024;
 const CANDIDATES_MAX = 32;
 const NS_PER_MS = 1_000_000n;
 
+function createIntake({ log, meter }: ChannelDeps, sink: Sink): Intake {
+  const seen: Record<Channel, number> = { otlp: 0, rollout: 0, hook: 0 };
+  const unmapped: Record<Channel, number> = { otlp: 0, rollout: 0, hook: 0 };
+  const tell = (channel: Channel, outcome: string, count: number) => {
+    seen[channel] += count;
+    if (outcome === 'unknown' || outcome === 'failed') unmapped[channel] += count;
+    meter.count('telltale.agents.records', count, { channel, outcome });
+  };
+  return {
+    seen,
+    unmapped,
+    malformed(channel, count) {
+      if (count > 0) tell(channel, 'failed', count);
+    },
+    take(channel, map) {
+      let outcome = 'unknown';
+      try {
+        const drafts = map();
+        if (drafts !== undefined) outcome = drafts.length > 0 ? 'mapped' : 'ignored';
+        if (drafts !== undefined && drafts.length > 0) sink(drafts);
+      } catch (error) {
+        outcome = 'failed';
+        log.debug('agents.record_failed', { channel, reason: String(error) });
+      }
+      tell(channel, outcome, 1);
+    },
+  };
+}
+
+interface Sessions {
+  /** Follows the session file of a conversation, as soon as there is one. */
+  follow(conversationId: string): void;
+  /** Reads what is new. Resolves with the bytes that were read. */
+  read(): Promise<number>;
+  /** When no telemetry named a conversation: files that began in this run, in its directory. */
+  followUnnamed(): Promise<void>;
+  files: SessionFiles | undefined;
+  readonly idle: boolean;
+}
+
+function createSessions(tail: Tail): Sessions {
+  const followed = new Set<string>();
+  const missing = new Set<string>();
+  return {
+    files: undefined,
+    get idle() {
+      return tail.files.length + missing.size === 0;
+    },
+    follow(id) {
+      if (followed.has(id) || followed.size >= CONVERSATIONS_MAX) return;
+      followed.add(id);
+      missing.add(id);
+    },
+    async read() {
+      for (const conversation of missing) {
+        if (this.files === undefined) break;
+        const ending = this.files.suffix(conversation);
+        const [file] = await findFiles(this.files.root, (name) => name.endsWith(ending), 1);
+        if (file === undefined) continue;
+        missing.delete(conversation);
+        tail.follow(file);
+      }
+      return tail.poll();
+    },
+    async followUnnamed() {
+      if (this.files === undefined || followed.size > 0) return;
+      for (const file of await findFiles(this.files.root, () => true, CANDIDATES_MAX)) {
+        const line = await firstLine(file, FIRST_LINE_BYTES_MAX);
+        try {
+          if (line !== undefined && this.files.isOurs(line)) tail.follow(file);
+        } catch {
+          // A file whose first line is no session is not ours.
+        }
+      }
+      await tail.poll();
+    },
+  };
+}
+
+/** What a channel brought, said at the end, when it is known. */
+function coverage(ts: string, name: Channel, records: number, lost: number, none: string): Draft {
+  const level = records === 0 ? 'none' : lost > 0 ? 'partial' : 'complete';
+  const reason = level === 'none' ? none : `${lost} of ${records} could not be mapped`;
+  return {
+    kind: 'sensor',
+    ts,
+    source: 'collector',
+    assurance: 'verified',
+    sensor_name: name,
+    coverage: level,
+    ...(level === 'complete' ? {} : { reason }),
+    attrs: { records: String(records), unmapped: String(lost) },
+  };
+}
+
+/** One piece of work after the other: the order of events is the order of their arrival. */
+function createQueue(log: Log) {
+  let turn: Promise<unknown> = Promise.resolve();
+  return {
+    add<T>(work: () => Promise<T>): Promise<T> {
+      const done = turn.then(work);
+      turn = done.catch((error: unknown) =>
+        log.error('agents.channel_failed', { reason: String(error) }),
+      );
+      return done;
+    },
+    empty: async () => void (await turn),
+  };
+}
+
+/** Maps one delivery: first the files, then spans, then logs; each tells turns to the next. */
+async function takeOtlp(parsed: Parsed, mapper: Mapper, intake: Intake, sessions: Sessions) {
+  for (const record of parsed.logs) {
+    const id = mapper.conversationOf?.(record);
+    if (id !== undefined) sessions.follow(id);
+  }
+  await sessions.read();
+  for (const span of parsed.spans) intake.take('otlp', () => mapper.span(span));
+  for (const record of parsed.logs) intake.take('otlp', () => mapper.log(record));
+  intake.malformed('otlp', parsed.malformed);
+}
+
 /** Makes the channels; nothing listens or reads before `start`. */
 export function createAgentChannels(deps: ChannelDeps, sink: Sink): Channels {
   const { adapter, clock, log, meter } = deps;
   const settings = deps.settings ?? CHANNEL_DEFAULTS;
   const startNs = clock.wallNs();
   const mapper = adapter.mapper(startNs);
-  const seen: Record<Channel, number> = { otlp: 0, rollout: 0, hook: 0 };
-  const unmapped: Record<Channel, number> = { otlp: 0, rollout: 0, hook: 0 };
-  const missing = new Set<string>();
-  const followed = new Set<string>();
-  let files: SessionFiles | undefined;
+  const intake = createIntake(deps, sink);
+  const tail = createTail((line, file) => intake.take('rollout', () => mapper.line?.(line, file)));
+  const sessions = createSessions(tail);
+  const queue = createQueue(log);
   let warning: string | undefined;
   let refused = 0;
   let lastNs = clock.monotonicNs();
-  let turn: Promise<unknown> = Promise.resolve();
   let timer: NodeJS.Timeout | undefined;
-  let stopped = false;
 
-  function take(channel: Channel, map: () => Mapped): void {
-    seen[channel]++;
-    let outcome = 'unknown';
-    try {
-      const drafts = map();
-      if (drafts !== undefined) outcome = drafts.length > 0 ? 'mapped' : 'ignored';
-      if (drafts !== undefined && drafts.length > 0) sink(drafts);
-    } catch (error) {
-      outcome = 'failed';
-      log.debug('agents.record_failed', { channel, reason: String(error) });
-    }
-    if (outcome === 'unknown' || outcome === 'failed') unmapped[channel]++;
-    meter.count('telltale.agents.records', 1, { channel, outcome });
-  }
-
-  const tail = createTail((line, file) => {
-    take('rollout', () => mapper.line?.(line, file));
-  });
-
-  /** One piece of work after the other: the order of events is the order of their arrival. */
-  function queue<T>(work: () => Promise<T>): Promise<T> {
-    const done = turn.then(work);
-    turn = done.catch((error: unknown) =>
-      log.error('agents.channel_failed', { reason: String(error) }),
-    );
-    return done;
-  }
-
-  async function readFiles(): Promise<void> {
-    for (const conversation of missing) {
-      if (files === undefined) break;
-      const ending = files.suffix(conversation);
-      const [file] = await findFiles(files.root, (name) => name.endsWith(ending), 1);
-      if (file === undefined) continue;
-      missing.delete(conversation);
-      tail.follow(file);
-    }
-    if ((await tail.poll()) > 0) lastNs = clock.monotonicNs();
-  }
-
-  function followConversations(parsed: Parsed): void {
-    for (const record of parsed.logs) {
-      const id = mapper.conversationOf?.(record);
-      if (id === undefined || followed.has(id) || followed.size >= CONVERSATIONS_MAX) continue;
-      followed.add(id);
-      missing.add(id);
-    }
-  }
-
-  async function takeOtlp(parsed: Parsed): Promise<void> {
-    followConversations(parsed);
-    await readFiles();
+  const arrived = () => {
     lastNs = clock.monotonicNs();
-    // Spans first: they, too, tell turns that logs only name by trace.
-    for (const span of parsed.spans) take('otlp', () => mapper.span(span));
-    for (const record of parsed.logs) take('otlp', () => mapper.log(record));
-    unmapped.otlp += parsed.malformed;
-    if (parsed.malformed > 0)
-      meter.count('telltale.agents.records', parsed.malformed, {
-        channel: 'otlp',
-        outcome: 'failed',
-      });
-    if (parsed.metricPoints > 0) meter.count('telltale.agents.metric_points', parsed.metricPoints);
-  }
-
+  };
   const receiver = createReceiver(
     {
-      otlp: (_signal, parsed) => queue(() => takeOtlp(parsed)),
-      hook: (name, payload) =>
-        queue(async () => {
-          lastNs = clock.monotonicNs();
-          const receivedNs = clock.wallNs().toString();
-          take('hook', () => mapper.hook?.(name, payload, receivedNs));
-        }),
+      async otlp(_signal, parsed) {
+        meter.count('telltale.agents.metric_points', parsed.metricPoints);
+        await queue.add(() => takeOtlp(parsed, mapper, intake, sessions));
+        arrived();
+      },
+      async hook(name, payload) {
+        const receivedNs = clock.wallNs().toString();
+        await queue.add(async () =>
+          intake.take('hook', () => mapper.hook?.(name, payload, receivedNs)),
+        );
+        arrived();
+      },
       refused(status) {
         refused++;
         meter.count('telltale.agents.requests_refused', 1, { status: String(status) });
@@ -146,81 +217,52 @@ export function createAgentChannels(deps: ChannelDeps, sink: Sink): Channels {
     log,
     settings.receiver,
   );
+  const read = () =>
+    queue.add(async () => {
+      if ((await sessions.read()) > 0) arrived();
+    });
 
-  /** When no telemetry named a session: files that began in this run, in its directory. */
-  async function followUnnamed(): Promise<void> {
-    if (files === undefined || followed.size > 0) return;
-    const candidates = await findFiles(files.root, () => true, CANDIDATES_MAX);
-    for (const file of candidates) {
-      const line = await firstLine(file, FIRST_LINE_BYTES_MAX);
-      try {
-        if (line !== undefined && files.isOurs(line)) tail.follow(file);
-      } catch {
-        // A file whose first line is no session is not ours.
-      }
-    }
-    await readFiles();
-  }
-
-  function coverage(channel: Channel, lost: number, none: string): Draft {
-    const level = seen[channel] === 0 ? 'none' : lost > 0 ? 'partial' : 'complete';
-    return {
-      kind: 'sensor',
-      ts: clock.wallNs().toString(),
-      source: 'collector',
-      assurance: 'verified',
-      sensor_name: channel,
-      coverage: level,
-      ...(level === 'none' ? { reason: warning ?? none } : {}),
-      ...(level === 'partial' ? { reason: `${lost} of ${seen[channel]} could not be mapped` } : {}),
-      attrs: { records: String(seen[channel]), unmapped: String(lost) },
-    };
-  }
-
-  /** What each channel brought, said at the end, when it is known. */
   function report(): void {
-    const drafts = [coverage('otlp', unmapped.otlp + refused, 'no telemetry arrived')];
+    const ts = clock.wallNs().toString();
+    const { seen, unmapped } = intake;
+    const none = warning ?? 'no telemetry arrived';
+    const drafts = [coverage(ts, 'otlp', seen.otlp, unmapped.otlp + refused, none)];
+    const lost = unmapped.rollout + tail.lost;
     if (mapper.line !== undefined)
-      drafts.push(coverage('rollout', unmapped.rollout + tail.lost, 'no session file was found'));
-    if (seen.hook > 0) drafts.push(coverage('hook', unmapped.hook, ''));
+      drafts.push(coverage(ts, 'rollout', seen.rollout, lost, 'no session file was found'));
+    if (seen.hook > 0) drafts.push(coverage(ts, 'hook', seen.hook, unmapped.hook, ''));
     sink(drafts);
   }
 
   return {
     async start() {
       await receiver.start();
-      timer = setInterval(() => {
-        if (tail.files.length + missing.size > 0) void queue(readFiles);
-      }, settings.pollMs);
+      timer = setInterval(() => sessions.idle || void read(), settings.pollMs);
       timer.unref();
     },
     async prepare(command) {
       const prepared = adapter.prepare(command, { url: receiver.url, startNs });
-      files = prepared.files;
+      sessions.files = prepared.files;
       warning = prepared.warning;
       if (warning !== undefined) log.warn('agents.no_telemetry', { reason: warning });
       return prepared.command;
     },
     async settle() {
       const beganNs = clock.monotonicNs();
-      lastNs = beganNs;
-      for (;;) {
-        await queue(readFiles);
-        const now = clock.monotonicNs();
-        const quiet = now - lastNs >= BigInt(settings.quietMs) * NS_PER_MS;
-        if (quiet && receiver.active === 0) break;
-        if (now - beganNs >= BigInt(settings.settleMsMax) * NS_PER_MS) break;
+      const since = (ns: bigint) => Number((clock.monotonicNs() - ns) / NS_PER_MS);
+      arrived();
+      while (since(beganNs) < settings.settleMsMax) {
+        await read();
+        if (receiver.active === 0 && since(lastNs) >= settings.quietMs) break;
         await clock.sleep(settings.pollMs / 2);
       }
-      await queue(followUnnamed);
+      await queue.add(() => sessions.followUnnamed());
       report();
     },
     async stop() {
-      if (stopped) return;
-      stopped = true;
       clearInterval(timer);
       await receiver.stop();
-      await turn;
+      await queue.empty();
     },
   };
 }

@@ -6,6 +6,7 @@
  * trace and metrics v1), reduced to the fields that are read here. Unknown fields are skipped by
  * the decoder, as protobuf wants it.
  */
+import Long from 'long';
 import protobuf from 'protobufjs/light.js';
 import type { Signal } from './shape.ts';
 
@@ -104,6 +105,11 @@ const METRICS = {
     },
   },
 };
+
+// protobufjs looks for `long` by itself, and where it does not find it (under the resolve condition
+// "import") it silently rounds 64-bit integers to doubles: times would lose their last digits.
+protobuf.util.Long = Long;
+protobuf.configure();
 
 const root = protobuf.Root.fromJSON({ nested: { ...COMMON, ...LOGS, ...TRACES, ...METRICS } });
 const TYPES: Readonly<Record<Signal, protobuf.Type>> = {
