@@ -1,10 +1,19 @@
 import Fastify, { type FastifyInstance } from 'fastify';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { encode, frame, frameLines, type Store, StoreError, type TelltaleEvent } from '#schemas';
+import {
+  EVENTS_TABLE,
+  encode,
+  frame,
+  frameLines,
+  type Store,
+  StoreError,
+  type TelltaleEvent,
+} from '#schemas';
 import { REQUESTS_MAX, registerFrames } from '../../ingest/http.ts';
 import { createIngest } from '../../ingest/loop.ts';
 import { fakeClock, fakeLog, fakeMeter } from '../fakes/ports.ts';
 import { deadOf, eventsOf, newStream, seqsOf, useEngine } from './engine.ts';
+import { faultyStore } from './faulty.ts';
 
 const engine = useEngine();
 const TYPE = 'application/x-telltale-frame';
@@ -208,6 +217,25 @@ describe('POST /v1/frames: a store that is away', () => {
     // The sender has more by now, and so its frame is another one.
     expect((await post(app, frame(stream.events(0, 5)))).json().stored).toBe(2);
     expect(await seqsOf(engine.store, stream.stream_id)).toEqual([0, 1, 2, 3, 4, 5]);
+  });
+
+  it('settles an insert that is still under way before it takes the next frame', async () => {
+    const store = faultyStore();
+    const { insert } = store;
+    let away = true;
+    store.insert = async (one) => {
+      if (!away || store.inserts.length === 0) return insert(one);
+      throw new StoreError({ code: 'unreachable', message: 'on purpose' });
+    };
+    store.script = ['late'];
+    const app = serve(store, 20);
+    const stream = newStream();
+    expect((await post(app, frame(stream.events(0, 3)))).statusCode).toBe(503);
+    away = false;
+    expect((await post(app, frame(stream.events(0, 5)))).json().stored).toBe(2);
+    store.land();
+    const seqs = store.rows(EVENTS_TABLE).map((row) => row.seq);
+    expect(seqs).toEqual([0, 1, 2, 3, 4, 5]);
   });
 
   it('turns away more than it can hold, before reading them', async () => {

@@ -143,6 +143,31 @@ describe('ingest: numbers', () => {
     );
   });
 
+  it('reads the table again when another worker may have written', async () => {
+    const store = faultyStore();
+    const stream = newStream();
+    const [a, b] = [ingestOn(store), ingestOn(store)];
+    await a.take(batch('a', frame(stream.events(0, 4))), never);
+    // The partition goes to b and comes back; the next frames are cut in another place.
+    await b.take(batch('b', frame(stream.events(5, 9))), never);
+    a.forget();
+    const summary = await a.take(batch('c', frame(stream.events(3, 12))), never);
+    expect(summary).toEqual({ stored: 3, duplicates: 7, parked: 0 });
+    expect(numbersOf(store, stream)).toEqual(stream.events(0, 12).map(({ seq }) => seq));
+  });
+
+  it('reads the table again after an insert without an answer', async () => {
+    const store = faultyStore();
+    const stream = newStream();
+    const ingest = ingestOn(store);
+    await ingest.take(batch('a', frame(stream.events(0, 4))), never);
+    store.script = ['lost'];
+    const gone = ingest.take(batch('b', frame(stream.events(5, 9))), AbortSignal.abort());
+    await expect(gone).rejects.toMatchObject({ fault: { code: 'unknown' } });
+    const summary = await ingest.take(batch('c', frame(stream.events(5, 12))), never);
+    expect(summary).toEqual({ stored: 3, duplicates: 5, parked: 0 });
+  });
+
   it('keeps streams of different tenants with the same ids apart', async () => {
     const store = faultyStore();
     const a = newStream('a');
