@@ -181,7 +181,8 @@ async function takeOtlp(parsed: Parsed, mapper: Mapper, intake: Intake, sessions
 export function createAgentChannels(deps: ChannelDeps, sink: Sink): Channels {
   const { adapter, clock, log, meter } = deps;
   const settings = deps.settings ?? CHANNEL_DEFAULTS;
-  const startNs = clock.wallNs();
+  // Session files tell whole milliseconds, so the run begins with one.
+  const startNs = (clock.wallNs() / NS_PER_MS) * NS_PER_MS;
   const mapper = adapter.mapper(startNs);
   const intake = createIntake(deps, sink);
   const tail = createTail((line, file) => intake.take('rollout', () => mapper.line?.(line, file)));
