@@ -22,7 +22,8 @@ export interface CodexSession {
   readonly events: readonly TelltaleEvent[];
   readonly calls: readonly Scripted[];
   readonly workspace: string;
-  readonly codexHome: string;
+  /** Codex's configuration before and after the run. */
+  readonly configs: readonly [string, string];
   readonly modelRequests: number;
 }
 
@@ -60,7 +61,7 @@ function makeWorkspace(workspace: string): void {
 }
 
 /** The user's own configuration; a run must leave it as it is. */
-export const configOf = (modelUrl: string): string => `model = "gpt-5.5"
+const configOf = (modelUrl: string): string => `model = "gpt-5.5"
 model_provider = "scripted"
 approval_policy = "never"
 sandbox_mode = "workspace-write"
@@ -123,7 +124,8 @@ export async function recordCodex(command: string): Promise<CodexSession> {
   const sink = await startSink();
   const steps = scriptOf({ outside: path.join(dir, 'outside/file'), target: target.url });
   const model = await startModel(steps.map((step) => step.items));
-  fs.writeFileSync(path.join(codexHome, 'config.toml'), configOf(model.url));
+  const config = path.join(codexHome, 'config.toml');
+  fs.writeFileSync(config, configOf(model.url));
   try {
     const flags = ['--to', sink.url, '--spool', path.join(dir, 'spool'), '--session', uuidv7()];
     const agent = [command, 'exec', '--skip-git-repo-check', '--json', '-C', workspace, PROMPT];
@@ -136,13 +138,15 @@ export async function recordCodex(command: string): Promise<CodexSession> {
       SHELL: '/bin/bash',
     });
     const calls = steps.flatMap((step) => step.calls);
+    const configs = [configOf(model.url), fs.readFileSync(config, 'utf8')] as const;
     const { requests: modelRequests } = model;
-    return { ...ended, events: sink.events, calls, workspace, codexHome, modelRequests };
+    return { ...ended, events: sink.events, calls, workspace, configs, modelRequests };
   } finally {
     await model.stop();
     for (const { server } of [target, sink]) {
       server.close();
       server.closeAllConnections();
     }
+    fs.rmSync(dir, { recursive: true, force: true });
   }
 }
