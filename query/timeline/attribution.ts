@@ -7,7 +7,8 @@
  *   command    a process outside any call whose arguments are the call's command,
  *              while the call ran; or a peer that its command or arguments name    50 to 90 %
  *   path       a file that the call's arguments or changes name, while it ran: for
- *              agents that write files themselves or through a helper program      60 to 85 %
+ *              agents that write files themselves; or a helper program that the
+ *              agent started for the call, by such a file that it or a child wrote 60 to 85 %
  *   else       unattributed, which is a finding in itself
  *
  * Times of the call are taken with `CALL_SLACK_NS` on both sides.
@@ -15,8 +16,16 @@
 import { type ATTRIBUTIONS, eventId, type TelltaleEvent } from '#schemas';
 import type { ToolCall } from './merge.ts';
 import type { Process, Processes } from './processes.ts';
-import { commandScore, type Named, namedBy, pathScore, peerScore, runningAt } from './running.ts';
-import { type FlatEvent, inOrder, kindsWith, roleOf } from './view.ts';
+import {
+  CALL_SLACK_NS,
+  commandScore,
+  type Named,
+  namedBy,
+  pathScore,
+  peerScore,
+  runningAt,
+} from './running.ts';
+import { type FlatEvent, inOrder, kindsWith, roleOf, shiftNs } from './view.ts';
 
 export type Method = (typeof ATTRIBUTIONS)[number];
 
@@ -39,6 +48,8 @@ const ANCESTRY_PCT_MAX = 95;
 const AMBIGUOUS_PCT = 50;
 /** Methods by which a recorded effect speaks for its whole process. */
 const OF_PROCESS: ReadonlySet<string | undefined> = new Set(['env_key', 'ancestry']);
+/** Methods that found a call's root process: what it does is below it. */
+const OF_ROOT: ReadonlySet<string> = new Set(['command', 'path']);
 const ATTRIBUTABLE: ReadonlySet<string> = new Set([
   'process_start',
   'process_end',
@@ -185,8 +196,53 @@ function attributeProcesses(
   const left = processes.list.filter(
     (process) => at(process, process.startedNs).toolCallId === undefined,
   );
-  settle(commandMatches(left, calls, names));
+  const commands = commandMatches(left, calls, names);
+  settle(commands);
+  settle(new Map([...helperMatches(events, calls, processes, names, at), ...commands]));
   return at;
+}
+
+/**
+ * Helper programs: trees that began while a call ran and touched a file that the call names. The
+ * topmost program that began within the call is the helper; one that was there before is the agent.
+ */
+function helperMatches(
+  events: readonly FlatEvent[],
+  calls: readonly ToolCall[],
+  processes: Processes,
+  names: Names,
+  at: ProcessAttribution,
+): ReadonlyMap<Process, Attribution> {
+  const free = (process: Process) => at(process, process.startedNs).toolCallId === undefined;
+  const touched = events.flatMap((event) => {
+    const process = event.file_path === undefined ? undefined : processes.of(eventId(event));
+    return process !== undefined && free(process) ? [{ event, process }] : [];
+  });
+  const running = runningAt(
+    calls,
+    touched.map(({ event }) => event.ts),
+  );
+  const out = new Map<Process, Attribution>();
+  touched.forEach(({ event, process }, index) => {
+    const best = bestOf(running[index] ?? [], (call) => matchEvent(event, names(call)).pct);
+    if (best === undefined || best.pct <= AMBIGUOUS_PCT) return;
+    const since = shiftNs(best.call.startedNs, -CALL_SLACK_NS);
+    let helper: Process | undefined;
+    for (let up: Process | undefined = process; up !== undefined; ) {
+      if (up.startedNs < since || !free(up)) break;
+      // A process without a parent is the recorded command: the agent itself.
+      if (up.images.length > 0 && up.parentId !== undefined) helper = up;
+      up = up.parentId === undefined ? undefined : processes.byId.get(up.parentId);
+    }
+    if (helper === undefined || (out.get(helper)?.confidencePct ?? 0) >= best.pct) return;
+    out.set(helper, {
+      toolCallId: best.call.id,
+      method: 'path',
+      confidencePct: best.pct,
+      recorded: false,
+    });
+  });
+  return out;
 }
 
 const COMMAND_KINDS = new Set(kindsWith('command'));
@@ -271,7 +327,7 @@ export function attribute(
     const known =
       recordedOf(event) ?? (process === undefined ? UNATTRIBUTED : processAt(process, event.ts));
     // The match is of the process; its own start shows it as such, what it does is below it.
-    const root = known.method === 'command' && roleOf(event) !== 'process_start';
+    const root = OF_ROOT.has(known.method) && roleOf(event) !== 'process_start';
     out.set(id, root && !known.recorded ? inherited(known) : known);
     if (known.toolCallId === undefined && !isProcess(event)) loose.push(event);
   }

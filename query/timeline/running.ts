@@ -7,6 +7,8 @@ import { shiftNs } from './view.ts';
 export const CALL_SLACK_NS = 50_000_000n;
 /** So many calls at one moment are looked at, the newest first: a bound on hostile sessions. */
 const RUNNING_MAX = 16;
+/** So deep are the folders of one named path looked at. */
+const FOLDERS_MAX = 32;
 /** Strings within a call's arguments that are looked at. */
 const LEAVES_MAX = 2000;
 /** Characters of a call's text in which host names are looked for. */
@@ -57,6 +59,8 @@ export interface Named {
   readonly paths: ReadonlySet<string>;
   /** Relative paths whose directory nobody told. */
   readonly tails: ReadonlySet<string>;
+  /** Folders below the call's own that the named paths lie in: made on the way to a file. */
+  readonly folders: ReadonlySet<string>;
   /** The beginning of all of it, for host names, in lower case. */
   readonly text: string;
 }
@@ -90,16 +94,28 @@ function pathsNamed(call: ToolCall, strings: readonly string[]): string[] {
   return [...changed, ...patched, ...plain].filter((name) => name !== '');
 }
 
+/** The folders that a relative path goes through: `a/b/c.txt` gives `a` and `a/b`. */
+function foldersOf(name: string): string[] {
+  const parts = path.posix.normalize(name).split('/').slice(0, FOLDERS_MAX);
+  return parts.slice(1).map((_, index) => parts.slice(0, index + 1).join('/'));
+}
+
 /** What `call` names; `cwd` is the session's, for a call that does not tell its own. */
 export function namedBy(call: ToolCall, cwd: string | undefined): Named {
   const strings = call.arguments === undefined ? [] : argumentStrings(call.arguments);
   const base = call.cwd ?? cwd;
   const paths = new Set<string>();
   const tails = new Set<string>();
+  const folders = new Set<string>();
   for (const name of pathsNamed(call, strings).slice(0, LEAVES_MAX)) {
-    if (name.startsWith('/')) paths.add(path.posix.normalize(name));
-    else if (base?.startsWith('/')) paths.add(path.posix.resolve(base, name));
-    else tails.add(path.posix.normalize(name));
+    if (!name.startsWith('/') && !base?.startsWith('/')) {
+      tails.add(path.posix.normalize(name));
+      continue;
+    }
+    const file = path.posix.resolve(base ?? '/', name);
+    paths.add(file);
+    if (base === undefined || !file.startsWith(`${base}/`)) continue;
+    for (const folder of foldersOf(file.slice(base.length + 1))) folders.add(`${base}/${folder}`);
   }
   const command = call.command?.trim();
   const texts = new Set([...strings, ...(command === undefined ? [] : [command])]);
@@ -108,15 +124,20 @@ export function namedBy(call: ToolCall, cwd: string | undefined): Named {
     texts,
     paths,
     tails,
+    folders,
     text: [command ?? '', ...strings].join('\n').slice(0, TEXT_CHARS_MAX).toLowerCase(),
     ...(command === undefined || command === '' ? {} : { command }),
   };
 }
 
-/** How surely `file` is one that the call names: 85 for the very path, 60 for its tail, else 0. */
+/**
+ * How surely `file` is one that the call names: 85 for the very path, 60 for its tail or for a
+ * folder on the way to it, else 0.
+ */
 export function pathScore(named: Named, file: string): number {
   const normal = path.posix.normalize(file);
   if (named.paths.has(normal)) return 85;
+  if (named.folders.has(normal)) return 60;
   if (named.tails.size === 0) return 0;
   const parts = normal.split('/');
   for (let from = Math.max(1, parts.length - 32); from < parts.length; from++)

@@ -80,6 +80,32 @@ describe('attribution', () => {
     expect(tied(events, other)).toEqual([undefined, 'unattributed', false]);
   });
 
+  it('ties a helper program of the agent, and all below it, by a file that the call names', () => {
+    const e = createEvents();
+    const touch = (ms: number, pid: number, file_op: 'mkdir' | 'create', file_path: string) =>
+      e.see(ms, { kind: 'file', pid, file_op, file_path });
+    const [scratch, folder, other] = [
+      touch(22, 2, 'create', '/tmp/lock'),
+      touch(24, 3, 'mkdir', '/w/notes'),
+      touch(42, 4, 'create', '/tmp/else'),
+    ];
+    const child = e.run(23, 3, 2, ['sandbox', 'fs-helper']);
+    const events = [
+      e.run(0, 1, 9, ['agent']),
+      ...callOf(e, 'a', 10, 90, { arguments: '{"path":"/w/notes/a.txt"}', cwd: '/w' }),
+      e.run(20, 2, 1, ['sandbox']),
+      scratch,
+      child,
+      folder,
+      e.run(40, 4, 1, ['updater']),
+      other,
+    ];
+    expect(tied(events, scratch)).toEqual(['a', 'ancestry', false]);
+    expect(tied(events, child)).toEqual(['a', 'ancestry', false]);
+    expect(tied(events, folder)).toEqual(['a', 'ancestry', false]);
+    expect(tied(events, other)).toEqual([undefined, 'unattributed', false]);
+  });
+
   it('ties a connection of the agent itself by the host, or the address and port, in its call', () => {
     const e = createEvents();
     const connect = (more: object) =>
