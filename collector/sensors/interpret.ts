@@ -6,6 +6,7 @@ import { constants } from 'node:os';
 import type { Draft, DraftOf } from '#schemas';
 import { absolutePath, splitStrings, textsOf } from './bytes.ts';
 import { escapedAttrs, fileFields, type NetMemory, netFields, netMemory } from './effects.ts';
+import { errnoName } from './errors.ts';
 import { createTree } from './tree.ts';
 import { EVASIONS, FRAME, type Frame, type Hello, NO_NUMBER } from './wire.ts';
 
@@ -33,8 +34,6 @@ interface Attempt {
   readonly ts: string;
   readonly path: Buffer;
   readonly argv: readonly Buffer[];
-  /** What access(2) said of the tried files: 0 where one was there and executable. */
-  readonly errors: readonly number[];
 }
 
 interface State {
@@ -49,12 +48,11 @@ export interface Interpreter {
   readonly ownDropped: () => number;
 }
 
-const errnoNames = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
 const signalNames = new Map(
   Object.entries(constants.signals).map(([name, number]) => [number, name]),
 );
-const EACCES = constants.errno.EACCES;
 const NOTHING = Buffer.alloc(0);
+const SLASH = 0x2f;
 
 /** Turns monotonic readings into nanoseconds since 1970 by the one pair of readings in `hello`. */
 export function createTimes(hello: Pick<Hello, 'monotonicNs' | 'wallNs'>) {
@@ -101,7 +99,6 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
       ts: timeOf(frame.sec, frame.nsec),
       path: Buffer.from(absolutePath(dir, path)),
       argv: before?.argv ?? splitStrings(Buffer.from(argv)),
-      errors: [...(before?.errors ?? []), frame.a],
     };
     return [];
   };
@@ -112,7 +109,7 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
     const [exe = NOTHING, cwd = NOTHING, cmdline = NOTHING, environ = NOTHING] = frame.parts;
     const argv = splitStrings(cmdline);
     const settled = frame.type === FRAME.execSettle;
-    if (settled && !sameStrings(argv, attempt.argv)) return [failed(frame, attempt)];
+    if (settled && !runs(argv, attempt)) return [failed(frame, attempt)];
     const keys = readKeys(environ);
     tree.started(frame.pid, keys);
     if (isOwn(options, keys, exe, argv)) tree.disown(frame.pid);
@@ -127,35 +124,35 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
     ];
   };
   const failed = (frame: Frame, attempt: Attempt): Draft => {
-    const errors = attempt.errors;
-    // execvp(3) reports EACCES if any place gave it, else what the last one gave.
-    const error = errors.includes(EACCES) ? EACCES : (errors.at(-1) ?? 0);
     const draft = execDraft(common(frame), attempt, attempt.path, { argv: attempt.argv });
     return {
       ...draft,
       outcome: 'failure',
       assurance: 'observed',
-      ...(error === 0 ? {} : { error: errnoNames.get(error) ?? `errno ${error}` }),
+      ...(frame.a === 0 ? {} : { error: errnoName(frame.a) }),
     };
   };
-  const ended = (frame: Frame, state: State): Draft[] => {
-    const drafts: Draft[] = [];
+  /** The process is gone and nobody saw what it ran: killed at once, or its exec failed. */
+  const lost = (frame: Frame, state: State): Draft[] => {
     const { attempt } = state;
-    if (attempt !== undefined && attempt.errors.at(-1) !== 0) drafts.push(failed(frame, attempt));
-    else if (attempt !== undefined) {
-      const draft = execDraft(common(frame), attempt, attempt.path, { argv: attempt.argv });
-      drafts.push({ ...draft, outcome: 'unknown', assurance: 'observed' });
-    }
+    if (attempt === undefined) return [];
+    state.attempt = undefined;
+    if (frame.a !== 0) return [failed(frame, attempt)];
+    const draft = execDraft(common(frame), attempt, attempt.path, { argv: attempt.argv });
+    return [{ ...draft, outcome: 'unknown', assurance: 'observed' }];
+  };
+  const ended = (frame: Frame, state: State): Draft[] => {
     const since = tree.sinceNs(frame.pid);
     const durationNs = since === undefined ? -1 : nsOf(frame) - since;
-    drafts.push({
-      kind: 'exit',
-      ...common(frame),
-      assurance: frame.a === NO_NUMBER ? 'observed' : 'verified',
-      ...exitFields(frame.a, state.exitCode),
-      ...(durationNs < 0 ? {} : { duration_ns: durationNs }),
-    });
-    return drafts;
+    return [
+      {
+        kind: 'exit',
+        ...common(frame),
+        assurance: frame.a === NO_NUMBER ? 'observed' : 'verified',
+        ...exitFields(frame.a, state.exitCode),
+        ...(durationNs < 0 ? {} : { duration_ns: durationNs }),
+      },
+    ];
   };
   const blocked = (frame: Frame): Draft[] => [
     {
@@ -182,11 +179,17 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
       case FRAME.process:
         tree.born(frame.pid, frame.a, nsOf(frame), readKeys(frame.parts[0] ?? NOTHING));
         return [];
+      case FRAME.go:
+        // The command begins here: what the launcher did before is not its age.
+        tree.born(frame.pid, tree.ppid(frame.pid), nsOf(frame));
+        return [];
       case FRAME.execTry:
         return tried(frame, stateOf(frame.pid));
       case FRAME.execDone:
       case FRAME.execSettle:
         return started(frame, stateOf(frame.pid));
+      case FRAME.execLost:
+        return lost(frame, stateOf(frame.pid));
       case FRAME.exiting:
         stateOf(frame.pid).exitCode = frame.a;
         return [];
@@ -285,6 +288,24 @@ function keyFilter(names: readonly string[]) {
       ),
     );
 }
+
+/**
+ * Whether the arguments of a running program are those of the attempt: as given or, where a script
+ * was run (`#!`), behind the interpreter and with the script's path in place of its first.
+ */
+function runs(argv: readonly Buffer[], attempt: Attempt): boolean {
+  if (sameStrings(argv, attempt.argv)) return true;
+  const rest = attempt.argv.slice(1);
+  const script = argv[argv.length - rest.length - 1];
+  return (
+    argv.length > attempt.argv.length &&
+    script !== undefined &&
+    baseOf(script).equals(baseOf(attempt.path)) &&
+    sameStrings(argv.slice(argv.length - rest.length), rest)
+  );
+}
+
+const baseOf = (path: Buffer) => path.subarray(path.lastIndexOf(SLASH) + 1);
 
 function sameStrings(a: readonly Buffer[], b: readonly Buffer[]): boolean {
   return a.length === b.length && a.every((one, index) => one.equals(b[index] ?? NOTHING));
