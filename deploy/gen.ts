@@ -5,6 +5,7 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import { printedSchema } from '../query/graphql/schema.ts';
 import { jsonSchemaFiles } from '../schemas/json-schema.ts';
 import { type Lock, nextLock } from '../schemas/lock.ts';
 import { eventsReference } from '../schemas/reference.ts';
@@ -51,7 +52,7 @@ export const GENERATORS: readonly Generator[] = [
   { path: LOCK_PATH, text: () => lockText() },
   { path: 'schemas/EVENTS.md', text: eventsReference },
   ...jsonSchemaFiles().map(({ path, text }) => ({ path, text: () => text })),
-  // HERE query adds its line: { path: 'query/graphql/schema.graphql', text: () => … },
+  { path: 'query/graphql/schema.graphql', text: printedSchema },
 ];
 
 /** Files whose text is not what the registry gives now, with that text. Rejects on a lock break. */

@@ -2,9 +2,9 @@
  * What one request may ask for, counted before anything is read. Variables are counted as they are
  * given and page sizes as they are clamped, so that nothing is hidden in a variable.
  *
- *     cost(field) = own cost + size × (its selections + its arguments’ lists)
+ *     cost(field) = own cost + size × cost of its selections
  *
- * `size` is the page size of a field with `first`, `listSize` of another list, else 1. Of an
+ * `size` is the page size of a field with `first`, what another list usually holds, else 1. Of an
  * interface's selections only those of one type can apply, so the dearest type counts.
  */
 import {
@@ -37,8 +37,11 @@ export const ALIASES_MAX = 30;
 export const COST_MAX = 200_000;
 /** How many selections are looked at, fragments written out; it bounds the counting itself. */
 const VISITS_MAX = 50_000;
-/** A list without a page size is taken to hold so many. */
-const LIST_SIZE = 20;
+/**
+ * A list without a page size is taken to hold so many: such lists share out the events of one
+ * session, which has a limit of its own, so they do not multiply.
+ */
+const LIST_SIZE = 4;
 const META = /^__/;
 
 type Variables = Readonly<Record<string, unknown>>;
@@ -66,13 +69,13 @@ function numberOf(node: FieldNode, name: string, variables: Variables): number |
 }
 
 function sizeOf(field: GraphQLField<unknown, unknown>, node: FieldNode, walk: Walk): number {
+  const { listSize } = field.extensions;
+  const usual = typeof listSize === 'number' ? listSize : undefined;
   if (field.args.some((argument) => argument.name === 'first')) {
-    const first = numberOf(node, 'first', walk.variables) ?? PAGE_DEFAULT;
+    const first = numberOf(node, 'first', walk.variables) ?? usual ?? PAGE_DEFAULT;
     return Math.min(Math.max(first, 1), PAGE_MAX);
   }
-  const listSize = field.extensions.listSize;
-  if (typeof listSize === 'number') return listSize;
-  return isList(field) && !PAGED.has(field.name) ? LIST_SIZE : 1;
+  return usual ?? (isList(field) && !PAGED.has(field.name) ? LIST_SIZE : 1);
 }
 
 /** Lists within a page: the connection's `first` has counted them. */

@@ -3,6 +3,8 @@ import { type GraphQLSchema, printSchema } from 'graphql';
 import { builder } from './builder.ts';
 import './events.ts';
 import './sessions.ts';
+import './story.ts';
+import './streams.ts';
 
 export const schema: GraphQLSchema = builder.toSchema({ sortSchema: true });
 

@@ -1,0 +1,216 @@
+/** What a session means: turns, tool calls with their effects, the process tree, findings. */
+import { badInput } from '../errors.ts';
+import type { SessionLoads } from '../load.ts';
+import { PAGE_MAX, pageSize } from '../plan.ts';
+import type { Analysis } from '../timeline/analyse.ts';
+import { UNATTRIBUTED } from '../timeline/attribution.ts';
+import { FINDING_KINDS, type Finding } from '../timeline/findings.ts';
+import type { Claim, Contradiction, ExitCode } from '../timeline/merge.ts';
+import { buildStory, type CallItem, type Story } from '../timeline/story.ts';
+import type { Turn } from '../timeline/turns.ts';
+import { type FlatEvent, roleOf } from '../timeline/view.ts';
+import { builder, costs } from './builder.ts';
+import { type CallEffects, EffectsRef, ProcessRef, type ProcessRow } from './effects.ts';
+import { EventRef } from './events.ts';
+import { SessionRef } from './sessions.ts';
+
+/** What reading and analysing a whole session costs beside its fields. */
+const ANALYSIS_COST = 1000;
+const OF_WHOLE = 'Reads the whole session; one above its limit is answered with SESSION_TOO_LARGE.';
+
+const ClaimRef = builder.objectRef<Claim>('Claim').implement({
+  description: 'Who said so.',
+  fields: (t) => ({
+    value: t.exposeString('value'),
+    source: t.exposeString('source'),
+    eventId: t.exposeID('eventId'),
+  }),
+});
+
+const ContradictionRef = builder.objectRef<Contradiction>('Contradiction').implement({
+  description: 'Two claims about one field that can’t both be true.',
+  fields: (t) => ({
+    field: t.exposeString('field'),
+    kept: t.field({ type: ClaimRef, resolve: ({ kept }) => kept }),
+    other: t.field({ type: ClaimRef, resolve: ({ other }) => other }),
+  }),
+});
+
+const ExitCodeRef = builder.objectRef<ExitCode>('ExitCode').implement({
+  fields: (t) => ({
+    code: t.expose('code', { type: 'Long' }),
+    from: t.exposeString('from', {
+      description: 'kernel: how the process ended. channel: what a channel said.',
+    }),
+    source: t.exposeString('source'),
+    eventId: t.exposeID('eventId'),
+  }),
+});
+
+interface CallRow extends CallItem {
+  readonly analysis: Analysis;
+}
+
+const EFFECTS: ReadonlySet<string> = new Set(['effect', 'process_start', 'process_end']);
+const isEffect = (event: FlatEvent): boolean => EFFECTS.has(roleOf(event));
+
+/** The effects of a call, with the events in which they were seen. */
+function effectsOf({ analysis, call, effects }: CallRow): CallEffects {
+  const caused = analysis.causedBy.get(call.id) ?? [];
+  return { ...effects, events: caused.filter(isEffect) };
+}
+
+const ToolCallRef = builder.objectRef<CallRow>('ToolCall').implement({
+  description: 'One tool call, merged from all channels that report it.',
+  fields: (t) => ({
+    id: t.id({ resolve: ({ call }) => call.id }),
+    turnId: t.string({ nullable: true, resolve: ({ call }) => call.turnId ?? null }),
+    tool: t.string({ nullable: true, resolve: ({ call }) => call.tool ?? null }),
+    namespace: t.string({ nullable: true, resolve: ({ call }) => call.namespace ?? null }),
+    mcpServer: t.string({ nullable: true, resolve: ({ call }) => call.mcpServer ?? null }),
+    command: t.string({ nullable: true, resolve: ({ call }) => call.command ?? null }),
+    cwd: t.string({ nullable: true, resolve: ({ call }) => call.cwd ?? null }),
+    arguments: t.string({ nullable: true, resolve: ({ call }) => call.arguments ?? null }),
+    outcome: t.string({ nullable: true, resolve: ({ call }) => call.outcome ?? null }),
+    error: t.string({ nullable: true, resolve: ({ call }) => call.error ?? null }),
+    output: t.string({
+      nullable: true,
+      description: 'The first output that a channel gave.',
+      resolve: ({ output }) => output ?? null,
+    }),
+    outputBytes: t.field({
+      type: 'Long',
+      nullable: true,
+      resolve: ({ call }) => call.outputBytes ?? null,
+    }),
+    changes: t.stringList({ resolve: ({ call }) => call.changes }),
+    exitCode: t.field({
+      type: ExitCodeRef,
+      nullable: true,
+      resolve: ({ call }) => call.exitCode ?? null,
+    }),
+    exitSignal: t.string({ nullable: true, resolve: ({ call }) => call.exitSignal ?? null }),
+    durationNs: t.field({
+      type: 'Long',
+      nullable: true,
+      resolve: ({ call }) => call.durationNs ?? null,
+    }),
+    startedAt: t.field({ type: 'Time', resolve: ({ call }) => call.startedNs }),
+    endedAt: t.field({ type: 'Time', nullable: true, resolve: ({ call }) => call.endedNs ?? null }),
+    channels: t.stringList({ resolve: ({ call }) => call.channels }),
+    eventIds: t.idList({ resolve: ({ call }) => call.eventIds }),
+    contradictions: t.field({
+      type: [ContradictionRef],
+      resolve: ({ call }) => call.contradictions,
+    }),
+    approvals: t.field({ type: [EventRef], resolve: ({ approvals }) => approvals }),
+    decisions: t.field({ type: [EventRef], resolve: ({ decisions }) => decisions }),
+    effects: t.field({ type: EffectsRef, resolve: effectsOf }),
+  }),
+});
+
+const callsIn = (story: Story): CallItem[] =>
+  [...story.before, ...story.turns.flatMap(({ items }) => items)].filter(
+    (item) => item.type === 'call',
+  );
+
+async function callRows(loads: SessionLoads, session: string): Promise<CallRow[]> {
+  const [analysis, story] = await Promise.all([loads.analysis(session), loads.story(session)]);
+  const place = new Map(analysis.calls.map(({ id }, index) => [id, index]));
+  const placeOf = (row: CallRow) => place.get(row.call.id) ?? 0;
+  return callsIn(story)
+    .map((item) => ({ ...item, analysis }))
+    .sort((a, b) => placeOf(a) - placeOf(b));
+}
+
+interface TurnRow {
+  readonly turn: Turn;
+  readonly prompts: readonly FlatEvent[];
+}
+
+const TurnRef = builder.objectRef<TurnRow>('Turn').implement({
+  description: 'One prompt and all that follows from it.',
+  fields: (t) => ({
+    id: t.id({ resolve: ({ turn }) => turn.id }),
+    turnId: t.string({ nullable: true, resolve: ({ turn }) => turn.turnId ?? null }),
+    startedAt: t.field({ type: 'Time', resolve: ({ turn }) => turn.startedNs }),
+    endedAt: t.field({ type: 'Time', resolve: ({ turn }) => turn.endedNs }),
+    prompts: t.field({
+      type: [EventRef],
+      description: 'Several where several channels report it.',
+      resolve: ({ prompts }) => prompts,
+    }),
+    callIds: t.stringList({ resolve: ({ turn }) => turn.callIds }),
+  }),
+});
+
+const FindingRef = builder.objectRef<Finding>('Finding').implement({
+  description: 'What does not fit.',
+  fields: (t) => ({
+    kind: t.exposeString('kind', { description: `One of: ${FINDING_KINDS.join(', ')}.` }),
+    severity: t.exposeString('severity', { description: 'high, medium or info.' }),
+    text: t.exposeString('text', { description: 'In words; may hold telemetry.' }),
+    at: t.field({ type: 'Time', nullable: true, resolve: ({ ns }) => ns ?? null }),
+    callId: t.exposeString('callId', { nullable: true }),
+    eventIds: t.exposeIDList('eventIds'),
+  }),
+});
+
+function processRows(analysis: Analysis): ProcessRow[] {
+  return analysis.processes.list.map((process) => ({
+    process,
+    depth: process.depth,
+    attribution: analysis.attribution.get(process.id) ?? UNATTRIBUTED,
+  }));
+}
+
+builder.objectFields(SessionRef, (t) => ({
+  processTree: t.field({
+    type: [ProcessRef],
+    description: `All processes, flat, parents before children. ${OF_WHOLE}`,
+    ...costs(ANALYSIS_COST, PAGE_MAX),
+    resolve: async ({ id }, _args, { loads }) => processRows(await loads.analysis(id)),
+  }),
+  turns: t.field({
+    type: [TurnRef],
+    description: OF_WHOLE,
+    ...costs(ANALYSIS_COST),
+    resolve: async ({ id }, _args, { loads }) =>
+      (await loads.story(id)).turns.map(({ turn, prompts }) => ({ turn, prompts })),
+  }),
+  toolCalls: t.field({
+    type: [ToolCallRef],
+    description: `By start; at most \`first\` (${PAGE_MAX}), from the one behind \`after\` on. ${OF_WHOLE}`,
+    ...costs(ANALYSIS_COST, PAGE_MAX),
+    args: {
+      first: t.arg.int({ description: `At most ${PAGE_MAX}; as many where nothing is said.` }),
+      after: t.arg.string({ description: 'A call’s id.' }),
+      ids: t.arg.stringList({ description: 'Only these calls.' }),
+    },
+    resolve: async ({ id }, { first, after, ids }, { loads }) => {
+      const size = first === undefined || first === null ? PAGE_MAX : pageSize(first);
+      const rows = await callRows(loads, id);
+      const wanted = ids ? rows.filter(({ call }) => ids.includes(call.id)) : rows;
+      const from = after ? wanted.findIndex(({ call }) => call.id === after) : -1;
+      if (after && from < 0) throw badInput('after: no such call');
+      return wanted.slice(from + 1, from + 1 + size);
+    },
+  }),
+  findings: t.field({
+    type: [FindingRef],
+    description: `What does not fit: loss, broken evidence, contradictions, refused things that ran. ${OF_WHOLE}`,
+    ...costs(2 * ANALYSIS_COST),
+    resolve: async (head, _args, { loads }) => buildStory(await loads.data(head)).findings,
+  }),
+  unattributed: t.field({
+    type: EffectsRef,
+    description: `What belongs to no call. ${OF_WHOLE}`,
+    ...costs(ANALYSIS_COST),
+    resolve: async ({ id }, _args, { loads }) => {
+      const { unattributed } = await loads.story(id);
+      const analysis = await loads.analysis(id);
+      const events = (analysis.causedBy.get(undefined) ?? []).filter(isEffect);
+      return { ...unattributed, events };
+    },
+  }),
+}));

@@ -1,0 +1,160 @@
+/** Streams of a session: what is there, whether it is what was recorded, and what was parked. */
+import {
+  type Completeness,
+  countRanges,
+  type Integrity,
+  type IntegrityFault,
+  type Range,
+} from '#schemas';
+import { type Accounts, sessionVerdict } from '../accounts.ts';
+import type { ParkedLetter, StreamHead } from '../load.ts';
+import { DEAD_LETTERS_MAX } from '../plan.ts';
+import { builder, costs } from './builder.ts';
+import { SessionRef } from './sessions.ts';
+
+/** What accounting for a session, and recomputing a stream's chain, cost beside their fields. */
+const ACCOUNT_COST = 200;
+const INTEGRITY_COST = 1000;
+/** The most ranges and faults that are listed; their counts are always whole. */
+const LISTED_MAX = 1000;
+
+const RangeRef = builder.objectRef<Range>('SeqRange').implement({
+  description: 'Consecutive numbers of a stream, both ends included.',
+  fields: (t) => ({
+    first: t.field({ type: 'Long', resolve: ([first]) => first }),
+    last: t.field({ type: 'Long', resolve: ([, last]) => last }),
+  }),
+});
+
+const VERDICT =
+  'complete: closed, every number is stored. declared: what is missing is declared. open: not closed. incomplete: numbers are missing that nobody declared.';
+
+const CompletenessRef = builder.objectRef<Completeness>('Completeness').implement({
+  description: 'The account of one stream: produced = stored + parked + declared + unaccounted.',
+  fields: (t) => ({
+    verdict: t.exposeString('verdict', { description: VERDICT }),
+    closed: t.exposeBoolean('closed'),
+    produced: t.expose('produced', { type: 'Long', description: 'Numbers known to be given out.' }),
+    stored: t.expose('stored', { type: 'Long' }),
+    parked: t.expose('parked', { type: 'Long', description: 'Kept as dead letters.' }),
+    declaredMissing: t.expose('declaredMissing', { type: 'Long' }),
+    unnumberedLost: t.expose('unnumberedLost', {
+      type: 'Long',
+      description: 'Lost before they were numbered: at least so many.',
+    }),
+    unknownLoss: t.exposeBoolean('unknownLoss', { description: 'A gap of unknown size.' }),
+    unaccountedCount: t.field({
+      type: 'Long',
+      description: 'Neither stored, nor parked, nor declared.',
+      resolve: ({ unaccounted }) => countRanges(unaccounted),
+    }),
+    unaccounted: t.field({
+      type: [RangeRef],
+      description: `The first ${LISTED_MAX} ranges of them.`,
+      resolve: ({ unaccounted }) => unaccounted.slice(0, LISTED_MAX),
+    }),
+  }),
+});
+
+const FaultRef = builder.objectRef<IntegrityFault>('IntegrityFault').implement({
+  fields: (t) => ({
+    seq: t.expose('seq', { type: 'Long' }),
+    what: t.exposeString('what'),
+  }),
+});
+
+const IntegrityRef = builder.objectRef<Integrity>('Integrity').implement({
+  description: 'The hash chain, recomputed from the stored rows.',
+  fields: (t) => ({
+    verdict: t.exposeString('verdict', {
+      description:
+        'intact: each checkpoint matches. broken: one does not. unverifiable: none could be checked.',
+    }),
+    checkpoints: t.expose('checkpoints', { type: 'Long' }),
+    covered: t.expose('covered', {
+      type: 'Long',
+      description: 'Events from 0 that a matching checkpoint covers.',
+    }),
+    faults: t.field({
+      type: [FaultRef],
+      resolve: ({ faults }) => faults.slice(0, LISTED_MAX),
+    }),
+  }),
+});
+
+const StreamRef = builder.objectRef<StreamHead>('Stream').implement({
+  description: 'One collector run within a session.',
+  fields: (t) => ({
+    id: t.exposeID('id'),
+    startedAt: t.field({ type: 'Time', resolve: ({ startedNs }) => startedNs }),
+    endedAt: t.field({ type: 'Time', resolve: ({ endedNs }) => endedNs }),
+    lastSeq: t.expose('lastSeq', { type: 'Long', description: 'The highest stored number.' }),
+    completeness: t.field({
+      type: CompletenessRef,
+      nullable: true,
+      ...costs(ACCOUNT_COST),
+      resolve: async ({ id, session }, _args, { loads }) =>
+        (await loads.accounts(session)).get(id) ?? null,
+    }),
+    integrity: t.field({
+      type: IntegrityRef,
+      description: 'Reads the whole stream.',
+      ...costs(INTEGRITY_COST),
+      resolve: ({ id, session }, _args, { loads }) => loads.integrity(session, id),
+    }),
+  }),
+});
+
+const StreamAccountRef = builder
+  .objectRef<{ readonly streamId: string; readonly account: Completeness }>('StreamAccount')
+  .implement({
+    fields: (t) => ({
+      streamId: t.exposeID('streamId'),
+      completeness: t.field({ type: CompletenessRef, resolve: ({ account }) => account }),
+    }),
+  });
+
+const SessionCompletenessRef = builder.objectRef<Accounts>('SessionCompleteness').implement({
+  description: 'The accounts of all streams, also of those of which everything was parked.',
+  fields: (t) => ({
+    verdict: t.string({
+      description: `The worst of its streams. ${VERDICT}`,
+      resolve: (accounts) => sessionVerdict([...accounts.values()].map(({ verdict }) => verdict)),
+    }),
+    streams: t.field({
+      type: [StreamAccountRef],
+      resolve: (accounts) => [...accounts].map(([streamId, account]) => ({ streamId, account })),
+    }),
+  }),
+});
+
+const DeadLetterRef = builder.objectRef<ParkedLetter>('DeadLetter').implement({
+  description: 'Bytes that could not be stored as an event, and why.',
+  fields: (t) => ({
+    streamId: t.exposeString('streamId', { description: 'As far as the header said.' }),
+    seq: t.expose('seq', { type: 'Long', nullable: true }),
+    reason: t.exposeString('reason'),
+    field: t.exposeString('field', { description: 'Which field or place is at fault.' }),
+    detail: t.exposeString('detail'),
+    origin: t.exposeString('origin'),
+    parkedAt: t.field({ type: 'Time', resolve: ({ parkedNs }) => parkedNs }),
+  }),
+});
+
+builder.objectFields(SessionRef, (t) => ({
+  streams: t.field({
+    type: [StreamRef],
+    resolve: ({ id }, _args, { loads }) => loads.streams(id),
+  }),
+  completeness: t.field({
+    type: SessionCompletenessRef,
+    ...costs(ACCOUNT_COST),
+    resolve: ({ id }, _args, { loads }) => loads.accounts(id),
+  }),
+  deadLetters: t.field({
+    type: [DeadLetterRef],
+    description: `The first ${DEAD_LETTERS_MAX}, oldest first.`,
+    ...costs(20),
+    resolve: ({ id }, _args, { loads }) => loads.deadLetters(id),
+  }),
+}));

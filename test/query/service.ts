@@ -1,0 +1,62 @@
+/** A store with the product's tables and the query service over it, for tests. */
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import Fastify, { type FastifyInstance } from 'fastify';
+import type { Store } from '#schemas';
+import { migrate } from '../../deploy/migrate.ts';
+import { openStore } from '../../deploy/stores/open.ts';
+import { registerQuery } from '../../query/server.ts';
+import { type FakeLog, type FakeMeter, fakeClock, fakeLog, fakeMeter } from '../fakes/ports.ts';
+import { TENANT } from './seed.ts';
+
+export interface TestStore {
+  readonly store: Store;
+  close(): Promise<void>;
+}
+
+/** An embedded store of its own with the tables in it. */
+export async function openTestStore(): Promise<TestStore> {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'telltale-query-'));
+  const store = await openStore(`chdb:${dir}`, { log: fakeLog() });
+  await migrate(store, { log: fakeLog() });
+  const close = async () => {
+    await store.close();
+    fs.rmSync(dir, { recursive: true, force: true });
+  };
+  return { store, close };
+}
+
+export interface Answer {
+  // biome-ignore lint/suspicious/noExplicitAny: a JSON answer, read by tests
+  readonly data?: Record<string, any> | null;
+  readonly errors?: readonly {
+    readonly message: string;
+    readonly extensions?: { readonly code?: string };
+  }[];
+}
+
+export interface Service {
+  readonly app: FastifyInstance;
+  readonly log: FakeLog;
+  readonly meter: FakeMeter;
+  ask(query: string, variables?: object): Promise<Answer>;
+}
+
+/** The service of one tenant over `store`. */
+export async function serve(store: Store, tenant = TENANT): Promise<Service> {
+  const app = Fastify();
+  const log = fakeLog();
+  const meter = fakeMeter();
+  await registerQuery(app, { store, log, meter, clock: fakeClock(), tenant });
+  const ask = async (query: string, variables: object = {}) => {
+    const answer = await app.inject({
+      method: 'POST',
+      url: '/graphql',
+      headers: { host: 'localhost', 'content-type': 'application/json' },
+      payload: { query, variables },
+    });
+    return answer.json() as Answer;
+  };
+  return { app, log, meter, ask };
+}
