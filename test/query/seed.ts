@@ -22,6 +22,8 @@ export interface SeedStream {
   readonly close?: boolean;
   /** Numbers that are stamped but not stored. */
   readonly lost?: readonly number[];
+  /** Moves every time. */
+  readonly shiftMs?: number;
 }
 
 const reported = { source: 'otlp', assurance: 'reported' } as const;
@@ -158,7 +160,9 @@ export function stampStream(seed: SeedStream = {}): StampedEvent[] {
   const stamper = createStamper(identity, fakeClock(START_NS));
   const own = (ms: number) => ({ ts: at(ms), source: 'collector', assurance: 'verified' as const });
   const out: StampedEvent[] = [];
-  const put = (draft: Draft) => void out.push(stamper.stamp(draft));
+  const shift = BigInt(seed.shiftMs ?? 0) * 1_000_000n;
+  const put = (draft: Draft) =>
+    void out.push(stamper.stamp({ ...draft, ts: String(BigInt(draft.ts) + shift) } as Draft));
   put({
     kind: 'session.open',
     ...own(0),
