@@ -1,0 +1,169 @@
+/**
+ * Events made from the registry alone: the samples of each kind in a whole envelope, and
+ * fast-check arbitraries that are valid by construction and as hostile as validity allows.
+ */
+import fc from 'fast-check';
+import { type Field, type KindSpec, REGISTRY, type TelltaleEvent } from '#schemas';
+
+export const SESSION = '0193a5e0-0000-7000-8000-000000000001';
+export const STREAM = '0193a5e0-0000-7000-8000-0000000000aa';
+const START_NS = 1_764_000_000_000_000_000n;
+const DAY_NS = 86_400_000_000_000n;
+
+/** The envelope that samples stand in. */
+export function envelope(seq: number, kind: string): Record<string, unknown> {
+  return {
+    tenant: 'acme',
+    session_id: SESSION,
+    stream_id: STREAM,
+    seq,
+    kind,
+    ts: String(START_NS + BigInt(seq) * 1_000_000n),
+    observed_ts: String(START_NS + BigInt(seq) * 1_000_000n + 17n),
+    source: 'test',
+    assurance: 'observed',
+  };
+}
+
+/** Every sample of every kind as a whole event, numbered from 0 in one stream. */
+export function sampleEvents(): TelltaleEvent[] {
+  const all = [...REGISTRY.values()].flatMap((spec) =>
+    spec.samples.map((sample) => ({ kind: spec.kind, sample })),
+  );
+  return all.map(({ kind, sample }, seq) => ({
+    ...envelope(seq, kind),
+    ...sample,
+  })) as unknown as TelltaleEvent[];
+}
+
+/** Characters that break out of something: quotes, escapes, markup, controls, direction marks. */
+const SPECIAL = [
+  ...'\'"\\`\0\n\r\t\b\f\v{}[]<>&;%$|,:',
+  ...['\u001b', '\u007f', '\u0085', '\u2028', '\u2029', '\u202e', '\ufeff', '\ufffd', '\uffff'],
+  ...['é', 'e\u0301', 'Ω', '漢', '😀', '\u{10ffff}'],
+];
+const TRICKS = [
+  "'; DROP TABLE telltale.events; --",
+  '__proto__',
+  'constructor',
+  '\\N',
+  'null',
+  '\\u0000',
+  '<script>alert(1)</script>',
+  '$'.concat('{jndi:ldap://x}'),
+  '\u001b]0;title\u0007\u001b[2J',
+  '{"kind":"gap"}',
+  '0',
+  ' ',
+];
+
+/** Any well-formed string, mostly nasty ones; may be empty. */
+export const hostileText: fc.Arbitrary<string> = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 30 }),
+  fc.string({ unit: fc.constantFrom(...SPECIAL), maxLength: 12 }),
+  fc.constantFrom(...TRICKS),
+  fc.string({ unit: 'grapheme', maxLength: 20 }),
+);
+
+/** At most `bytesMax` bytes of UTF-8, never inside a code point. */
+function cut(text: string, bytesMax: number): string {
+  let out = '';
+  let bytes = 0;
+  for (const character of text) {
+    bytes += Buffer.byteLength(character);
+    if (bytes > bytesMax) break;
+    out += character;
+  }
+  return out;
+}
+
+const HEX = [...'0123456789abcdef'];
+
+/** Near the start in most cases, at the ends of what the wire allows in some. */
+const time: fc.Arbitrary<string> = fc
+  .oneof(
+    { weight: 8, arbitrary: fc.bigInt({ min: START_NS - 5n * DAY_NS, max: START_NS + DAY_NS }) },
+    { weight: 1, arbitrary: fc.constantFrom(10n ** 18n, 9n * 10n ** 18n - 1n) },
+  )
+  .map(String);
+
+function integer(field: Field): fc.Arbitrary<number> {
+  const { minimum: min, maximum: max } = field.schema as unknown as Record<string, number>;
+  const range = { min: min as number, max: max as number };
+  const small = { min: Math.max(range.min, -300), max: 300 };
+  const edges = fc.constantFrom(range.min, range.max, Math.max(range.min, 0), small.max);
+  return fc.oneof(fc.integer(small), fc.maxSafeInteger().filter(within(range)), edges);
+}
+
+const within =
+  ({ min, max }: { min: number; max: number }) =>
+  (n: number) =>
+    n >= min && n <= max;
+
+/** Valid values of a field; not empty unless `emptyToo`. */
+export function fieldValue(field: Field, emptyToo: boolean): fc.Arbitrary<unknown> {
+  if (field.values !== undefined) return fc.constantFrom(...field.values);
+  const bytesMax = field.bytesMax ?? 0;
+  const min = emptyToo ? 0 : 1;
+  switch (field.shape) {
+    case 'uuid':
+      return fc.uuid();
+    case 'hex':
+      return fc.string({
+        unit: fc.constantFrom(...HEX),
+        minLength: bytesMax,
+        maxLength: bytesMax,
+      });
+    case 'time':
+      return time;
+    case 'uint':
+    case 'int':
+      return integer(field);
+    case 'flag':
+      return fc.boolean();
+    case 'list':
+      return fc.array(hostileText, { minLength: min, maxLength: 6 });
+    case 'map':
+      return fc
+        .uniqueArray(fc.tuple(hostileText, hostileText), {
+          selector: ([key]) => key,
+          minLength: min,
+          maxLength: 6,
+        })
+        .map((entries) => Object.fromEntries(entries));
+    default:
+      return hostileText
+        .map((text) => cut(text, bytesMax))
+        .filter((text) => emptyToo || text !== '');
+  }
+}
+
+/** Valid events of one kind; every field is present in some and absent in others. */
+export function eventOf(spec: KindSpec): fc.Arbitrary<TelltaleEvent> {
+  const model = Object.entries(spec.fields).map(([name, field]) => [
+    name,
+    name === 'kind' ? fc.constant(spec.kind) : fieldValue(field, spec.required.has(name)),
+  ]);
+  const requiredKeys = [...spec.required] as never[];
+  return fc.record(Object.fromEntries(model), { requiredKeys, noNullPrototype: true }) as never;
+}
+
+/** Valid events of any kind. */
+export const anyEvent: fc.Arbitrary<TelltaleEvent> = fc.oneof(
+  ...[...REGISTRY.values()].map(eventOf),
+);
+
+/** Events as consecutive ones of one stream. */
+export function inStream(events: readonly TelltaleEvent[], firstSeq = 0): TelltaleEvent[] {
+  return events.map((event, index) => ({
+    ...event,
+    tenant: 'acme',
+    session_id: SESSION,
+    stream_id: STREAM,
+    seq: firstSeq + index,
+  }));
+}
+
+/** A few consecutive events of one stream. */
+export const streamPart = (lengthMax: number): fc.Arbitrary<TelltaleEvent[]> =>
+  fc.array(anyEvent, { minLength: 1, maxLength: lengthMax }).map((events) => inStream(events));
