@@ -4,7 +4,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Draft } from '#schemas';
 import { createAgentChannels } from '../../collector/agents/channels.ts';
-import { findAdapter } from '../../collector/agents/index.ts';
+import { findAdapter, UnknownAgentError } from '../../collector/agents/index.ts';
 import { type Command, type Recorded, record } from '../../collector/record.ts';
 import { createSeccompSensor } from '../../collector/sensors/seccomp.ts';
 import { createShipper, openTransport } from '../../collector/ship.ts';
@@ -119,6 +119,7 @@ export async function run(args: string[]): Promise<number> {
   };
   const log = terminalLog(options.verbose);
   const recorded = await recordCommand(options).catch((error: NodeJS.ErrnoException) => {
+    if (error instanceof UnknownAgentError) throw new UsageError(`--agent: ${error.message}`);
     if (error.code !== 'ENOENT') throw error;
     process.stderr.write(`telltale: ${JSON.stringify(argv[0])}: command not found\n`);
     return undefined;
