@@ -1,0 +1,88 @@
+import { describe, expect, it } from 'vitest';
+import * as plan from '../../query/plan.ts';
+import { condition, containing, ScopeError, type Select, select } from '../../query/sql.ts';
+
+const SESSION = '0193a5e0-0000-7000-8000-00000000000a';
+const EVENT = { ts: '1764000000000000000', seq: 1, streamId: SESSION };
+const KEYS = { session: SESSION, from: EVENT.ts, to: EVENT.ts, streams: [SESSION], seqs: [1] };
+
+/** Every plan there is; the test below fails when one is added and not listed. */
+const PLANS: Record<string, (tenant: string) => { text: string; params: object }> = {
+  sessionsPlan: (t) =>
+    plan.sessionsPlan(
+      t,
+      10,
+      { agent: 'a', host: 'h', user: 'u', startedFrom: EVENT.ts, startedBefore: EVENT.ts },
+      { startedNs: EVENT.ts, id: SESSION },
+    ),
+  sessionPlan: (t) => plan.sessionPlan(t, SESSION),
+  streamsPlan: (t) => plan.streamsPlan(t, SESSION, 5),
+  timelinePlan: (t) => plan.timelinePlan(t, SESSION, 10, { kinds: ['exec'], text: 'x' }, EVENT),
+  sessionEventsPlan: (t) => plan.sessionEventsPlan(t, SESSION, 10),
+  streamEventsPlan: (t) => plan.streamEventsPlan(t, SESSION, SESSION),
+  eventPlan: (t) => plan.eventPlan(t, SESSION, 1),
+  contentPlan: (t) => plan.contentPlan(t, KEYS, ['output'], 10),
+  storedRangesPlan: (t) => plan.storedRangesPlan(t, SESSION),
+  parkedRangesPlan: (t) => plan.parkedRangesPlan(t, SESSION),
+  gapsPlan: (t) => plan.gapsPlan(t, SESSION),
+  closesPlan: (t) => plan.closesPlan(t, SESSION),
+  deadLettersPlan: (t) => plan.deadLettersPlan(t, SESSION),
+};
+
+const build = (part: Partial<Select>, tenant = 'acme') =>
+  select(tenant, { columns: 'seq', from: 'events', ...part });
+
+describe('plans', () => {
+  it('are all listed here', () => {
+    const named = Object.keys(plan).filter((name) => name.endsWith('Plan'));
+    expect(Object.keys(PLANS).sort()).toEqual(named.sort());
+  });
+
+  it.each(Object.keys(PLANS))('%s reads each table within the tenant', (name) => {
+    const { text, params } = (PLANS[name] as (tenant: string) => never)('acme') as {
+      text: string;
+      params: Record<string, unknown>;
+    };
+    const tables = text.match(/\btelltale\.\w+/g) ?? [];
+    const scoped = text.match(/FROM telltale\.\w+ WHERE \(tenant = \{tenant:String\}\)/g) ?? [];
+    expect(tables.length).toBeGreaterThan(0);
+    expect(scoped).toHaveLength(tables.length);
+    expect(text).not.toMatch(/\bOR tenant\b/);
+    expect(params.tenant).toBe('acme');
+    expect(() => (PLANS[name] as (tenant: string) => unknown)('')).toThrow(ScopeError);
+  });
+
+  it('never read a content column for a page', () => {
+    const { text } = plan.timelinePlan('acme', SESSION, 10);
+    for (const name of plan.CONTENT) expect(text).not.toMatch(new RegExp(`\\b${name}\\b`));
+    expect(plan.CONTENT.length).toBeGreaterThan(3);
+  });
+});
+
+describe('select', () => {
+  it('refuses what is not one tenant’s', () => {
+    expect(() => build({}, '')).toThrow(ScopeError);
+    expect(() => build({}, null as never)).toThrow(ScopeError);
+    expect(() => build({ from: 'system.tables' as never })).toThrow(ScopeError);
+    expect(() => build({ from: 'constructor' as never })).toThrow(ScopeError);
+    expect(() => build({ from: build({}, 'globex') })).toThrow(ScopeError);
+    for (const text of ['seq IN (SELECT 1 x)', 'seq; DROP', '1 -- x', '1 /* x', '1 from x'])
+      expect(() => build({ where: [condition(text)] })).toThrow(ScopeError);
+    expect(() => build({ columns: '* FROM telltale.events --' })).toThrow(ScopeError);
+  });
+
+  it('puts brackets around each condition, so that an OR can’t leave the tenant', () => {
+    const { text } = build({ where: [condition('seq = 1 OR seq = 2'), undefined] });
+    expect(text).toContain('WHERE (tenant = {tenant:String}) AND (seq = 1 OR seq = 2)');
+  });
+
+  it('refuses a placeholder without a value, or with two', () => {
+    expect(() => build({ where: [condition('seq = {n:UInt32}')] })).toThrow('no value for {n}');
+    const two = [condition('seq > {n:UInt32}', { n: 1 }), condition('seq < {n:UInt32}', { n: 2 })];
+    expect(() => build({ where: two })).toThrow('two values');
+    expect(() => build({ where: [condition('1', { tenant: 'globex' })] })).toThrow('two values');
+    expect(() => build({ limit: -1 })).toThrow(ScopeError);
+  });
+
+  it('takes wildcards literally', () => expect(containing('5%_\\')).toBe('%5\\%\\_\\\\%'));
+});
