@@ -18,9 +18,10 @@ export interface InterpretOptions {
   readonly joinKeys: readonly string[];
   /** The environment variable that carries the tool call's id. */
   readonly toolCallKey?: string;
-  /** `NAME=value`: a program started with it, and all below, is the collector's own. */
-  readonly ownEnv?: string;
-  /** The same for programs below these paths: the executable, or an argument (a script). */
+  /**
+   * Events of programs below these paths, and of all that they start, are marked as the collector's
+   * own (`attrs.own`). They are never left out: the agent can put programs there as well.
+   */
   readonly ownPaths?: readonly string[];
 }
 
@@ -44,8 +45,6 @@ interface State {
 
 export interface Interpreter {
   push(frame: Frame): Draft[];
-  /** Events of the collector's own processes that were left out. */
-  readonly ownDropped: () => number;
 }
 
 const signalNames = new Map(
@@ -71,7 +70,6 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
   const states = new Map<number, State>();
   const timeOf = createTimes(hello);
   const reported = keyFilter(options.joinKeys);
-  let ownDropped = 0;
 
   const stateOf = (pid: number): State => {
     let state = states.get(pid);
@@ -112,7 +110,7 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
     if (settled && !runs(argv, attempt)) return [failed(frame, attempt)];
     const keys = readKeys(environ);
     tree.started(frame.pid, keys);
-    if (isOwn(options, keys, exe, argv)) tree.disown(frame.pid);
+    if (isOwn(options, [exe, attempt.path, argv[1] ?? NOTHING])) tree.disown(frame.pid);
     const seen = exe.length > 0;
     const draft = execDraft(common(frame), attempt, seen ? exe : attempt.path, {
       argv: argv.length > 0 ? argv : attempt.argv,
@@ -213,11 +211,8 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
         tree.gone(frame.pid);
         states.delete(frame.pid);
       }
-      if (!own) return drafts;
-      ownDropped += drafts.length;
-      return [];
+      return own ? drafts.map(marked) : drafts;
     },
-    ownDropped: () => ownDropped,
   };
 }
 
@@ -311,21 +306,14 @@ function sameStrings(a: readonly Buffer[], b: readonly Buffer[]): boolean {
   return a.length === b.length && a.every((one, index) => one.equals(b[index] ?? NOTHING));
 }
 
-function isOwn(
-  options: InterpretOptions,
-  keys: Readonly<Record<string, string>>,
-  exe: Buffer,
-  argv: readonly Buffer[],
-): boolean {
-  const [name = '', ...value] = options.ownEnv?.split('=') ?? [];
-  if (name !== '' && keys[name] === value.join('=')) return true;
-  // The script of an interpreter is its first argument that is no option; arguments further on
-  // are the agent's to choose, and naming a path there must not hide a program.
-  const script = argv.slice(1).find((argument) => argument[0] !== 0x2d);
-  return (options.ownPaths ?? []).some((path) => {
-    const below = (candidate: Buffer | undefined) =>
-      candidate !== undefined &&
-      (candidate.toString() === path || candidate.toString().startsWith(`${path}/`));
-    return below(exe) || below(script);
-  });
+/** Whether any of `paths` (the program, what execve was given, a script) is the collector's own. */
+function isOwn(options: InterpretOptions, paths: readonly Buffer[]): boolean {
+  return (options.ownPaths ?? []).some((own) =>
+    paths.some((path) => path.toString() === own || path.toString().startsWith(`${own}/`)),
+  );
 }
+
+const marked = (draft: Draft): Draft => {
+  const attrs = 'attrs' in draft ? draft.attrs : undefined;
+  return { ...draft, attrs: { ...attrs, own: 'path' } } as Draft;
+};

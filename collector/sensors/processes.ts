@@ -40,7 +40,10 @@ export interface Processes {
   reap(): void;
   /** Reports the processes that are dead but that nobody waits for. */
   sweep(): void;
+  /** All that the command left, whether it was ever seen to do anything or not. */
   readonly living: () => number[];
+  /** How many of the processes that were seen have not ended. */
+  readonly known: () => number;
   /** Readable when an end is due. */
   readonly epollFd: number;
   /** The wait status of the command's main process once it is gone. */
@@ -63,6 +66,8 @@ interface Table {
   readonly byPid: Map<number, Process>;
   readonly byThread: Map<number, Process>;
   readonly ends: Ends;
+  /** Processes below us that are older than the command: the helper of a source loader. */
+  readonly strangers: Set<number>;
   mainPid: number;
   mainStatus: number | undefined;
 }
@@ -74,10 +79,11 @@ export function createProcesses(deps: ProcessesDeps): Processes {
     byPid: new Map(),
     byThread: new Map(),
     ends: createEnds(deps),
+    strangers: new Set(),
     mainPid: 0,
     mainStatus: undefined,
   };
-  const { byThread, ends } = table;
+  const { byThread, ends, strangers } = table;
   return {
     epollFd: ends.epollFd,
     of(tid) {
@@ -92,6 +98,8 @@ export function createProcesses(deps: ProcessesDeps): Processes {
     },
     adopt(pid) {
       table.mainPid = pid;
+      for (const other of deps.procfs.descendants(deps.self)) strangers.add(other);
+      strangers.delete(pid);
       add(table, pid, ends.open(pid));
     },
     reap() {
@@ -107,7 +115,8 @@ export function createProcesses(deps: ProcessesDeps): Processes {
         if (status !== undefined) remove(table, process, status);
       }
     },
-    living: () => [...table.byPid.keys()],
+    living: () => deps.procfs.descendants(deps.self).filter((pid) => !table.strangers.has(pid)),
+    known: () => table.byPid.size,
     mainStatus: () => table.mainStatus,
   };
 }

@@ -1,5 +1,6 @@
 /** The kernel's own account of a process: its links and files under /proc, and paths as it sees
  * them. Nothing here writes. Returned buffers are valid until the next stop (`memory.ts`). */
+import { readdirSync } from 'node:fs';
 import type { Scratch } from './memory.ts';
 import { errno, type Libc } from './native.ts';
 import { AT_FDCWD } from './syscalls.ts';
@@ -24,6 +25,8 @@ export interface Procfs {
   status(pid: number, name: string): number;
   /** The wait status of a process that is dead and was not waited for. */
   zombieStatus(pid: number): number | undefined;
+  /** The living processes below `pid`, by one look at all of /proc; dead ones do not count. */
+  descendants(pid: number): number[];
   /** access(2) on `path` as `pid` sees it: 0 or an errno. */
   access(pid: number, dirfd: number, path: Buffer, mode: number): number;
 }
@@ -56,12 +59,23 @@ export function createProcfs(libc: Libc, scratch: Scratch): Procfs {
       const at = text.indexOf(`\n${field}:`);
       return at < 0 ? 0 : Number.parseInt(text.slice(at + field.length + 2), 10) || 0;
     },
+    descendants(pid) {
+      const children = new Map<number, number[]>();
+      for (const name of readdirSync('/proc')) {
+        if (!/^\d+$/.test(name)) continue;
+        const [state = 'X', ppid] = statFields(file(Number(name), 'stat'));
+        if (state !== 'Z' && state !== 'X')
+          children.set(Number(ppid), [...(children.get(Number(ppid)) ?? []), Number(name)]);
+      }
+      const below: number[] = [];
+      for (let next = children.get(pid) ?? []; next.length > 0; ) {
+        below.push(...next);
+        next = next.flatMap((parent) => children.get(parent) ?? []);
+      }
+      return below;
+    },
     zombieStatus(pid) {
-      const text = file(pid, 'stat').toString('latin1');
-      const fields = text
-        .slice(text.lastIndexOf(')') + 2)
-        .trim()
-        .split(' ');
+      const fields = statFields(file(pid, 'stat'));
       const code = Number(fields[STAT_EXIT_CODE_INDEX]);
       return fields[0] === 'Z' && Number.isInteger(code) ? code >>> 0 : undefined;
     },
@@ -75,6 +89,15 @@ export function createProcfs(libc: Libc, scratch: Scratch): Procfs {
       return libc.faccessat(AT_FDCWD, name, mode, 0) === 0 ? 0 : errno();
     },
   };
+}
+
+/** The fields of /proc/PID/stat from the state on; the name before them may hold anything. */
+function statFields(stat: Buffer): string[] {
+  const text = stat.toString('latin1');
+  return text
+    .slice(text.lastIndexOf(')') + 2)
+    .trim()
+    .split(' ');
 }
 
 function readAll(libc: Libc, scratch: Scratch, fd: number): Buffer {

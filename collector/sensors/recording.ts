@@ -105,13 +105,9 @@ export function createRecording(deps: RecordingDeps, sink: Sink, on: RecordingEv
   };
   const finish = (frame: Frame) => {
     ended = true;
-    const dropped = interpreter?.ownDropped() ?? 0;
-    const attrs = dropped === 0 ? {} : { attrs: { own_events_dropped: String(dropped) } };
-    const ts = timeOf(frame.sec, frame.nsec);
-    if (frame.a > 0) {
-      const reason = `recording stopped while ${frame.a} processes still ran: ${frame.parts[0]}`;
-      batch.push(sensor(ts, { coverage: 'none', reason, ...attrs }));
-    } else if (dropped > 0) batch.push(sensor(ts, { reason: 'recording ended', ...attrs }));
+    if (frame.a === 0) return;
+    const reason = `recording stopped while ${frame.a} processes still ran: ${frame.parts[0]}`;
+    batch.push(sensor(timeOf(frame.sec, frame.nsec), { coverage: 'none', reason }));
   };
   const gap = (reason: string): Draft => ({
     kind: 'gap',

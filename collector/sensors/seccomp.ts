@@ -80,8 +80,7 @@ function nodeArguments(name: string): [string, ...string[]] {
 }
 
 function startSupervisor(deps: SeccompDeps, command: Command): ChildProcess {
-  const { joinKeys = [], toolCallKey, ownEnv } = deps;
-  const ownName = ownEnv?.split('=')[0];
+  const { joinKeys = [], toolCallKey } = deps;
   const child = spawn(process.execPath, nodeArguments('supervisor'), {
     stdio: ['inherit', 'inherit', 'inherit', 'pipe', 'pipe'],
     // The command's environment is not the supervisor's: NODE_OPTIONS, for one, must not act here.
@@ -92,7 +91,7 @@ function startSupervisor(deps: SeccompDeps, command: Command): ChildProcess {
     env: command.env,
     cwd: command.cwd,
     launcher: [process.execPath, ...nodeArguments('launcher')],
-    keys: [...new Set([...joinKeys, toolCallKey, ownName].filter((key) => key !== undefined))],
+    keys: [...new Set([...joinKeys, toolCallKey].filter((key) => key !== undefined))],
     exitState: deps.exitState ?? true,
   };
   const control = child.stdio[4] as Writable;

@@ -248,7 +248,7 @@ function run(
       if (readMessage(libc, CONTROL_FD) !== 'stop') process.exit(1);
       stop(libc, launched.listener, listener, processes, writer, phase);
     }
-    if (usersGone && (count === 0 || processes.living().length === 0)) {
+    if (usersGone && (count === 0 || processes.known() === 0)) {
       begin();
       processes.sweep();
       phase.mainExit(processes.mainStatus());
