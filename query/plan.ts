@@ -3,7 +3,7 @@
  * tenant first; all values are bound.
  */
 import { ALL_FIELDS, type Field, REGISTRY, selectEvent } from '#schemas';
-import type { EventPlace, SessionPlace } from './cursor.ts';
+import { type EventPlace, isUuid, type SessionPlace } from './cursor.ts';
 import { badInput } from './errors.ts';
 import { type Condition, condition, containing, type ScopedSql, select } from './sql.ts';
 
@@ -21,7 +21,10 @@ export const DEAD_LETTERS_MAX = 1000;
 const field = (name: string): Field => ALL_FIELDS[name] as Field;
 /** Columns that hold content (prompts, outputs): read only when they are asked for. */
 export const CONTENT = Object.keys(ALL_FIELDS).filter((name) => field(name).content === true);
-const NARROW = Object.keys(ALL_FIELDS).filter((name) => field(name).content !== true);
+/** All other columns. */
+export const NARROW: readonly string[] = Object.keys(ALL_FIELDS).filter(
+  (name) => field(name).content !== true,
+);
 const TEXTS = Object.keys(ALL_FIELDS).filter((name) => field(name).shape === 'text');
 const WITH = (name: string): readonly string[] =>
   [...REGISTRY.values()].filter(({ own }) => own.includes(name)).map(({ kind }) => kind);
@@ -168,11 +171,9 @@ function textCondition(text: string): Condition {
 }
 
 function streamCondition(id: string): Condition {
-  if (!isUuidText(id)) throw badInput('streamId: not a UUID');
+  if (!isUuid(id)) throw badInput('streamId: not a UUID');
   return condition('stream_id = {stream:UUID}', { stream: id });
 }
-
-const isUuidText = (text: string) => /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text);
 
 /** The conditions of a timeline's filter. Throws `QueryError` for a filter that can't be meant. */
 export function eventConditions(filter: EventFilter): (Condition | undefined)[] {

@@ -14,6 +14,7 @@ import {
 import { eventOf, eventPage, type SessionHead, type SessionRow, sessionPage } from '../render.ts';
 import type { FlatEvent } from '../timeline/view.ts';
 import { builder, costs } from './builder.ts';
+import { columnsFor } from './columns.ts';
 import { EventRef } from './events.ts';
 import { connectionOf } from './page.ts';
 
@@ -78,10 +79,10 @@ SessionRef.implement({
         after: t.arg.string({ description: AFTER }),
         filter: t.arg({ type: EventFilterInput }),
       },
-      resolve: async ({ id }, { first, after, filter }, { run }) => {
+      resolve: async ({ id }, { first, after, filter }, { run }, info) => {
         const size = pageSize(first);
         const place = after === undefined || after === null ? undefined : readEventCursor(after);
-        const plan = timelinePlan(run.tenant, id, size, filter ?? {}, place);
+        const plan = timelinePlan(run.tenant, id, size, filter ?? {}, place, columnsFor(info));
         return eventPage(await run.rows(plan), size);
       },
     }),

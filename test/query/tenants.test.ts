@@ -61,14 +61,16 @@ const hostile = fc.oneof(
 );
 const filters = fc.record(
   {
-    toolCallId: hostile,
-    turnId: hostile,
-    text: hostile,
-    path: hostile,
-    host: hostile,
+    toolCallId: fc.oneof(hostile, fc.constantFrom('call_1', 'call_2')),
+    turnId: fc.oneof(hostile, fc.constant('turn_1')),
+    text: fc.oneof(hostile, fc.constantFrom('mark', 'of-globex', 'of-acme', 'echo')),
+    path: fc.oneof(hostile, fc.constantFrom('/w/', `/w/out${OURS}`, `/w/out${THEIRS}`)),
+    host: fc.oneof(hostile, fc.constant('192.0.2.7')),
   },
   { requiredKeys: [] },
 );
+/** Each finds something in both tenants. */
+const FINDING = [{}, { text: 'mark-of' }, { toolCallId: 'call_1' }, { path: '/w/' }] as const;
 
 describe('tenants', () => {
   it('see their own session under the same id, in every query', async () => {
@@ -122,7 +124,7 @@ describe('tenants', () => {
         for (const node of nodes) expect([node.tenant, node.host]).toEqual(['acme', 'acme-box']);
         if (Object.keys(filter).length === 0) expect(nodes).toHaveLength(16);
       }),
-      { numRuns: 30 },
+      { numRuns: 30, examples: FINDING.map((filter) => [filter] as [object]) },
     );
     const still = await theirs.ask('{ sessions { nodes { id } } }');
     expect(still.data?.sessions.nodes).toHaveLength(2);
