@@ -69,6 +69,9 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
   const tree = createTree(options.toolCallKey);
   const states = new Map<number, State>();
   const timeOf = createTimes(hello);
+  // Since the run's start: nanoseconds of uptime are no exact numbers after 104 days.
+  const startSec = Number(BigInt(hello.monotonicNs) / 1_000_000_000n);
+  const nsOf = (frame: Frame) => (frame.sec - startSec) * 1e9 + frame.nsec;
   const reported = keyFilter(options.joinKeys);
 
   const stateOf = (pid: number): State => {
@@ -148,7 +151,7 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
         ...common(frame),
         assurance: frame.a === NO_NUMBER ? 'observed' : 'verified',
         ...exitFields(frame.a, state.exitCode),
-        ...(durationNs < 0 ? {} : { duration_ns: durationNs }),
+        ...(durationNs >= 0 && Number.isSafeInteger(durationNs) ? { duration_ns: durationNs } : {}),
       },
     ];
   };
@@ -215,8 +218,6 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
     },
   };
 }
-
-const nsOf = (frame: Frame) => frame.sec * 1e9 + frame.nsec;
 
 interface ExecFacts {
   readonly argv: readonly Buffer[];
