@@ -126,6 +126,11 @@ describe('the chain of a stream', () => {
     expect(places({ signature: undefined })).toContain(seq);
   });
 
+  it('covers of the last event its checkpoint only: nothing stands behind its other fields', () => {
+    const close = changed(CLOSE_SEQ, { close_reason: 'signalled' });
+    expect(verifyChain(identity, close)).toMatchObject({ verdict: 'intact', covered: CLOSE_SEQ });
+  });
+
   it('finds another key in session.open: no signature fits it', () => {
     const [open] = recorded(other);
     if (open?.kind !== 'session.open') throw new Error('no session.open');
