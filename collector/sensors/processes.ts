@@ -5,7 +5,13 @@
 import { execError, type PendingExec } from './capture-exec.ts';
 import { errno, type Libc } from './native.ts';
 import type { Procfs } from './procfs.ts';
-import { IOCTL_PIDFD_GET_INFO, PIDFD_INFO_EXIT, PIDFD_INFO_PID, SYS } from './syscalls.ts';
+import {
+  AT_FDCWD,
+  IOCTL_PIDFD_GET_INFO,
+  PIDFD_INFO_EXIT,
+  PIDFD_INFO_PID,
+  SYS,
+} from './syscalls.ts';
 import { FRAME, type FrameWriter, NO_NUMBER } from './wire.ts';
 
 const EPOLL_CLOEXEC = 0o2000000;
@@ -16,6 +22,10 @@ const EPOLLHUP = 0x10;
 const EPOLL_EVENT_BYTES = 12;
 const EVENTS_MAX = 256;
 const WNOHANG = 1;
+const F_OK = 0;
+const ROOT = Buffer.from('/');
+/** The part of a wait status that names a signal; all of it is set in NO_NUMBER. */
+const SIGNAL_MASK = 0x7f;
 /** struct pidfd_info, first version: mask, parent, exit code. */
 const INFO_BYTES = 64;
 const INFO_PPID = 24;
@@ -155,15 +165,29 @@ function remove(table: Table, process: Process, status: number): void {
   const { deps, byPid, byThread } = table;
   const { pid, pending } = process;
   if (pending !== undefined) {
-    // The process is gone, and its root with it; its parent's is the same unless it changed it.
-    const root = byPid.has(process.ppid) ? process.ppid : deps.self;
-    deps.writer.put(FRAME.execLost, pid, execError(deps.procfs, pending, root), 0, 0, []);
+    deps.writer.put(FRAME.execLost, pid, lostError(table, process, status), 0, 0, []);
   }
   deps.writer.put(FRAME.exit, pid, status, 0, 0, []);
   if (pid === table.mainPid) table.mainStatus = status;
   for (const tid of process.threads) if (byThread.get(tid) === process) byThread.delete(tid);
   byPid.delete(pid);
   if (process.pidfd >= 0) deps.libc.close(process.pidfd);
+}
+
+/**
+ * Why the last exec of a process that is gone may have failed; 0 where it may as well have run.
+ * Who could not exec ends with a code of its own that is not 0; a signal or a 0 says nothing.
+ */
+function lostError(table: Table, process: Process, status: number): number {
+  const { procfs, self } = table.deps;
+  if (status === 0 || (status & SIGNAL_MASK) !== 0) return 0;
+  // Its root is gone with it. Ours is the same unless it changed it; then its parent's may be, as
+  // long as that lives: through a dead one nothing is found.
+  const error = execError(procfs, process.pending, self);
+  const { ppid } = process;
+  if (error === 0 || ppid <= 1 || ppid === self) return error;
+  const byParent = execError(procfs, process.pending, ppid);
+  return procfs.access(ppid, AT_FDCWD, ROOT, F_OK) === 0 ? byParent : error;
 }
 
 /** How processes end, as the kernel tells it. */

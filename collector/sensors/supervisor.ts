@@ -35,6 +35,7 @@ import {
 } from './syscalls.ts';
 import { createFrameWriter, EVASIONS, FRAME, type FrameWriter, type Hello } from './wire.ts';
 
+const NOTHING = Buffer.alloc(0);
 const EVENTS_FD = 3;
 const CONTROL_FD = 4;
 /** Frames wait at most this long for company, and at most that long if there is always more. */
@@ -200,7 +201,8 @@ function run(
   const procfs = createProcfs(libc, scratch);
   const memory = createMemory(libc, scratch);
   const pick = createKeyPicker(spec.keys);
-  const keysOf = (pid: number) => pick(procfs.file(pid, 'environ'));
+  const environ = (pid: number) => procfs.file(pid, 'environ');
+  const keysOf = (pid: number) => (spec.keys.length === 0 ? NOTHING : pick(environ(pid)));
   const self = process.pid;
   const processes = createProcesses({ libc, procfs, writer, self, exitState, keysOf });
   const phase = createPhase(libc, launched, writer);

@@ -100,11 +100,16 @@ describe.skipIf(!here)('exec and exit', () => {
   it('sees programs without a C library, and those that end at once', async () => {
     const bare = path.join(dir, 'bare');
     writeElf(bare, [0xb8, 60, 0, 0, 0, 0xbf, 9, 0, 0, 0, 0x0f, 0x05]);
-    const got = await recordRun(['sh', '-c', `${bare} x; echo $?`], { cwd: dir });
-    const [exec] = got.of('exec').filter((e) => e.exe === bare);
-    // Never seen alive, so nobody can say that it ran: but the file was there to be run.
-    expect(exec).toMatchObject({ argv: [bare, 'x'], outcome: 'unknown', assurance: 'observed' });
-    expect(got.of('exit').find((e) => e.pid === exec?.pid)).toMatchObject({ exit_code: 9 });
+    // The last one is run in place of the shell, so that its parent may be gone before it is.
+    const script = `${bare} 1; sh -c '${bare} 2 & exit 0'; sleep 0.1; exec ${bare} 3`;
+    const got = await recordRun(['sh', '-c', script], { cwd: dir });
+    const execs = got.of('exec').filter((e) => e.exe === bare);
+    expect(execs.map((e) => e.argv?.[1])).toEqual(['1', '2', '3']);
+    for (const exec of execs) {
+      // Never seen alive, so nobody can say that it ran: but the file was there to be run.
+      expect(exec).toMatchObject({ outcome: 'unknown', assurance: 'observed' });
+      expect(got.of('exit').find((e) => e.pid === exec.pid)).toMatchObject({ exit_code: 9 });
+    }
   });
 
   it('sees 200 processes at once, each with its exit code', async () => {
