@@ -203,6 +203,8 @@ export function createChainVerifier(id: StreamId): ChainVerifier {
   let key: KeyObject | undefined;
   let head: Buffer | undefined = chainStart(id);
   let begun = false;
+  /** No number was missing so far: only then does a checkpoint speak for all before it. */
+  let whole = true;
   let next = 0;
   let covered = 0;
   let checkpoints = 0;
@@ -218,7 +220,7 @@ export function createChainVerifier(id: StreamId): ChainVerifier {
         seq: event.seq,
         what: `an event from ${covered} to ${event.seq - 1} is not what was recorded`,
       });
-    else if (head !== undefined) covered = event.seq;
+    else if (head !== undefined && whole) covered = event.seq;
     head = Buffer.from(point.chain_head, 'hex');
   }
 
@@ -230,7 +232,10 @@ export function createChainVerifier(id: StreamId): ChainVerifier {
       faults.push({ seq: event.seq, what: 'the number stands twice' });
       return;
     }
-    if (event.seq > next) head = undefined;
+    if (event.seq > next) {
+      head = undefined;
+      whole = false;
+    }
     const point = checkpointOf(event);
     if (point !== undefined) check(event, point);
     if (head !== undefined) head = chainNext(head, encode(event));

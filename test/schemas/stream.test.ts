@@ -156,8 +156,8 @@ describe('the chain of a stream', () => {
       return;
     }
     expect(account).toMatchObject({ verdict: 'incomplete', unaccounted: [[seq, seq]] });
-    if (seq === HEARTBEAT_SEQ) expect(result.covered).toBe(0);
-    else if (seq > HEARTBEAT_SEQ) expect(result.covered).toBe(HEARTBEAT_SEQ);
+    // No checkpoint behind the hole speaks for what stands before it.
+    expect(result.covered).toBe(seq > HEARTBEAT_SEQ ? HEARTBEAT_SEQ : 0);
   });
 
   it('finds any two events swapped', () => {
