@@ -11,7 +11,8 @@
  * Each block is base, candidate, candidate, base; the ratio of a block is of its sums, and the
  * median block is printed. CPU is that of the workload (times(1) in its shell), the supervisor and
  * this process. The truth is counted by the workload, not by the sensor. Exits 1 where any is short.
- * From source, so start-up holds two TypeScript loaders; w0 says how much that is.
+ * Wall time is given with and without the time until the command runs: from source that start-up
+ * holds two TypeScript loaders. Their CPU is in the CPU ratio; w0 shows how much that is.
  */
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
@@ -165,6 +166,8 @@ const WORKLOADS = [w0, w1, w2, w6];
 
 interface Leg {
   readonly wallMs: number;
+  /** Of it, until the command ran. */
+  readonly startMs: number;
   readonly cpuMs: number;
   readonly counts: readonly Count[];
   readonly events: number;
@@ -195,7 +198,8 @@ async function base(workload: Workload, dir: string): Promise<Leg> {
   const child = spawn(command, args, { cwd: dir, env: ENV, stdio: 'inherit' });
   const code = await new Promise((resolve) => child.on('exit', resolve));
   if (code !== 0) throw new Error(`${workload.name}: exit ${code}`);
-  return { wallMs: performance.now() - began, cpuMs: timesMs(dir), counts: [], events: 0 };
+  const wallMs = performance.now() - began;
+  return { wallMs, startMs: 0, cpuMs: timesMs(dir), counts: [], events: 0 };
 }
 
 async function candidate(workload: Workload, dir: string): Promise<Leg> {
@@ -208,6 +212,7 @@ async function candidate(workload: Workload, dir: string): Promise<Leg> {
     { argv: inShell(workload), env: ENV, cwd: dir },
     async (some) => void drafts.push(...some),
   );
+  const startMs = performance.now() - began;
   const exit = await running.exited;
   const wallMs = performance.now() - began;
   const { user, system } = process.cpuUsage(own);
@@ -217,7 +222,7 @@ async function candidate(workload: Workload, dir: string): Promise<Leg> {
   if (log.lines.length > 0) throw new Error(JSON.stringify(log.lines));
   proveEvents(drafts);
   const cpuMs = timesMs(dir) + childrenMs() - children + (user + system) / 1000;
-  return { wallMs, cpuMs, counts: workload.counts(drafts, dir), events: drafts.length };
+  return { wallMs, startMs, cpuMs, counts: workload.counts(drafts, dir), events: drafts.length };
 }
 
 async function leg(workload: Workload, run: typeof base): Promise<Leg> {
@@ -234,31 +239,40 @@ const median = (numbers: readonly number[]) =>
   [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
 
 async function measure(workload: Workload, blocks: number): Promise<boolean> {
-  const ratios: { wall: number; cpu: number }[] = [];
+  const ratios: { wall: number; running: number; cpu: number }[] = [];
   let whole = true;
-  let last: Leg | undefined;
-  let baseMs = 0;
+  let last: readonly [Leg, Leg] | undefined;
   for (let block = 0; block < blocks; block++) {
     const legs: Leg[] = [];
     for (const run of [base, candidate, candidate, base]) legs.push(await leg(workload, run));
     const [a, b, c, d] = legs as [Leg, Leg, Leg, Leg];
+    const ratio = (of: (leg: Leg) => number) => (of(b) + of(c)) / (of(a) + of(d));
     ratios.push({
-      wall: (b.wallMs + c.wallMs) / (a.wallMs + d.wallMs),
-      cpu: (b.cpuMs + c.cpuMs) / (a.cpuMs + d.cpuMs),
+      wall: ratio((one) => one.wallMs),
+      running: ratio((one) => one.wallMs - one.startMs),
+      cpu: ratio((one) => one.cpuMs),
     });
     for (const { seen, truth } of [...b.counts, ...c.counts]) whole &&= seen === truth;
-    baseMs = (a.wallMs + d.wallMs) / 2;
-    last = c;
+    last = [d, c];
   }
-  const counts = last?.counts.map(({ what, seen, truth }) => `${what} ${seen}/${truth}`).join(', ');
-  const wall = median(ratios.map((r) => r.wall)).toFixed(2);
-  const cpu = median(ratios.map((r) => r.cpu)).toFixed(2);
+  if (last === undefined) throw new Error('--blocks must be at least 1');
+  const [without, under] = last;
+  const counts = under.counts.map(({ what, seen, truth }) => `${what} ${seen}/${truth}`).join(', ');
+  const times = (of: keyof (typeof ratios)[number]) =>
+    median(ratios.map((one) => one[of])).toFixed(2);
+  // A program that does nothing has no time to compare with.
+  const compared =
+    workload === w0
+      ? ''
+      : `wall ×${times('wall')}, without start-up ×${times('running')}, CPU ×${times('cpu')}; last `;
   process.stdout.write(
-    `${workload.name}  ${whole ? 'whole' : 'SHORT'}  ${counts}; ${last?.events} events; ` +
-      `base ${baseMs.toFixed(0)} ms, wall ×${wall}, CPU ×${cpu}\n`,
+    `${workload.name}  ${whole ? 'whole' : 'SHORT'}  ${counts}; ${under.events} events\n` +
+      `    ${compared}${told(without)} -> ${told(under)}, ${under.startMs.toFixed(0)} ms of it start-up\n`,
   );
   return whole;
 }
+
+const told = (leg: Leg) => `${leg.wallMs.toFixed(0)} ms (${leg.cpuMs.toFixed(0)} ms CPU)`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
