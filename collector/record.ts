@@ -16,6 +16,8 @@ export interface Command {
 export interface Exit {
   readonly code: number | null;
   readonly signal: string | null;
+  /** Why neither is known: the sensor was lost before the command ended. */
+  readonly error?: string;
 }
 
 /** A running command under a sensor. */
@@ -109,7 +111,8 @@ async function watch(sensor: Sensor, command: Command, session: Session): Promis
 
 function closeFields(exit: Exit): CloseFields {
   if (exit.signal !== null) return { close_reason: 'signalled', exit_signal: exit.signal };
-  return { close_reason: 'exited', exit_code: exit.code ?? 0 };
+  if (exit.code !== null) return { close_reason: 'exited', exit_code: exit.code };
+  return { close_reason: 'failed', reason: exit.error ?? 'how the command ended is not known' };
 }
 
 async function finish(deps: RecordDeps, session: Session) {

@@ -21,7 +21,13 @@ import { shipLeftovers } from './collect.ts';
 const DRAIN_MS = 10_000;
 const LEFTOVER_WAIT_MS = 2_000;
 const MILLISECONDS_MAX = 24 * 3600 * 1000;
-const EXIT_NOT_STARTED = 127;
+/** As a shell has it: 127 where there is no such command, 126 where it can't be run. */
+const NOT_STARTED: Readonly<Record<string, readonly [code: number, what: string]>> = {
+  ENOENT: [127, 'command not found'],
+  EACCES: [126, 'permission denied'],
+};
+/** The sensor was lost before the command ended: how it ended is not known. */
+const EXIT_UNKNOWN = 125;
 
 export interface RunOptions {
   readonly command: Command;
@@ -120,20 +126,21 @@ export async function run(args: string[]): Promise<number> {
   const log = terminalLog(options.verbose);
   const recorded = await recordCommand(options).catch((error: NodeJS.ErrnoException) => {
     if (error instanceof UnknownAgentError) throw new UsageError(`--agent: ${error.message}`);
-    if (error.code !== 'ENOENT') throw error;
-    process.stderr.write(`telltale: ${JSON.stringify(argv[0])}: command not found\n`);
-    return undefined;
+    const [code, what] = NOT_STARTED[error.code ?? ''] ?? [];
+    if (code === undefined) throw error;
+    process.stderr.write(`telltale: ${JSON.stringify(argv[0])}: ${what}\n`);
+    return code;
   });
   const leftover = await shipLeftovers(options.spool, options.to, LEFTOVER_WAIT_MS, {
     log,
     clock: createClock(),
     meter: createMeter(),
   });
-  if (recorded === undefined) return EXIT_NOT_STARTED;
+  if (typeof recorded === 'number') return recorded;
   report(recorded, options, leftover.waiting);
   const { code, signal } = recorded.exit;
   return signal === null
-    ? (code ?? 0)
+    ? (code ?? EXIT_UNKNOWN)
     : 128 + (os.constants.signals[signal as NodeJS.Signals] ?? 0);
 }
 
