@@ -73,7 +73,7 @@ describe('a stored event is read back byte for byte', () => {
     const batch = fc
       .array(anyEvent, { minLength: 20, maxLength: 40 })
       .map((events) => events.map((event) => ({ ...event, ts: onOneDay(event.ts) })));
-    await fc.assert(fc.asyncProperty(batch, throughTheEngine), { numRuns: 2, endOnFailure: true });
+    await fc.assert(fc.asyncProperty(batch, throughTheEngine), { numRuns: 12, endOnFailure: true });
   });
 
   it('at the ends of what numbers and times may be', async () => {
