@@ -1,4 +1,5 @@
 /** What everyone agrees on; imported as `#schemas`. */
+export * from './alerts.ts';
 export * from './codec.ts';
 export type { Fault, Field, FieldSet, Kind, Role } from './define.ts';
 export { CONTENT_BYTES_MAX } from './define.ts';

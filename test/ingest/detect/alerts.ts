@@ -1,0 +1,30 @@
+/** Alerts for the tests of sinks. */
+import { type Alert, makeAlert } from '#schemas';
+
+export const SESSION = '0193a5e0-0000-7000-8000-000000000001';
+const STREAM = '0193a5e0-0000-7000-8000-000000000002';
+
+/** An alert whose first event is number `seq`. */
+export function alertAt(seq: number, over: Partial<Omit<Alert, 'fingerprint'>> = {}): Alert {
+  return makeAlert({
+    tenant: 'acme',
+    rule: {
+      id: 'net-042',
+      title: 'Secret read, then egress',
+      level: 'critical',
+      author: 'A. Author',
+      license: 'DRL-1.1',
+      tags: ['attack.t1552.001'],
+    },
+    session_id: SESSION,
+    key: { session_id: SESSION },
+    events: [
+      { id: `${STREAM}-${seq}`, ts: '1764000000000000001' },
+      { id: `${STREAM}-${seq + 3}`, ts: '1764000000000000009' },
+    ],
+    reason: '',
+    ...over,
+  });
+}
+
+export const link = (alert: Alert) => `http://127.0.0.1/s/${alert.session_id}`;
