@@ -78,10 +78,7 @@ export function openSession(deps: SessionDeps, open: OpenFields): Session {
     gap_count: count,
   });
 
-  /**
-   * Stamps and spools a batch that must not be refused: once stamped, an event's number is given
-   * out. So room is looked for first, by the size of what the batch will be.
-   */
+  /** Stamps and spools a batch. Once stamped, an event's number is given out and must not be lost. */
   function write(drafts: readonly Draft[]): void {
     const events: StampedEvent[] = [];
     for (const draft of drafts) {
@@ -92,24 +89,30 @@ export function openSession(deps: SessionDeps, open: OpenFields): Session {
         sinceCheckpoint = 0;
       }
     }
-    if (events.length > 0 && !spool.append(events)) refused.push(...events);
+    if (events.length === 0) return;
+    if (refused.length > 0 || !spool.append(events)) refused.push(...events);
     meter.count('telltale.collector.events', events.length);
   }
 
-  /** Stamped events that the spool had no room for; they go before anything else. */
+  /** Stamped events that a full disk had no room for; they go before anything else. */
   const refused: StampedEvent[] = [];
 
+  /** Waits for room, so that nothing is given a number which could then not be kept. */
   async function makeRoom(): Promise<boolean> {
     const end = clock.monotonicNs() + BigInt(settings.blockMsMax) * 1_000_000n;
     for (;;) {
-      if (refused.length === 0) return true;
-      if (spool.append(refused)) {
-        refused.length = 0;
-        return true;
-      }
+      if (refused.length > 0 && spool.append(refused)) refused.length = 0;
+      if (refused.length === 0 && !spool.isFull) return true;
       if (clock.monotonicNs() >= end) return false;
       await clock.sleep(50);
     }
+  }
+
+  /** What was dropped since the last gap, as drafts: one gap, or nothing. */
+  function declareDropped(): readonly Draft[] {
+    const lost = dropped === 0 ? [] : [gap('spool_full', dropped)];
+    dropped = 0;
+    return lost;
   }
 
   async function take(drafts: readonly Draft[]): Promise<void> {
@@ -120,27 +123,33 @@ export function openSession(deps: SessionDeps, open: OpenFields): Session {
       meter.count('telltale.collector.events_dropped', drafts.length);
       return;
     }
-    if (dropped > 0) {
-      const lost = gap('spool_full', dropped);
-      dropped = 0;
-      write([lost, ...drafts]);
-    } else write(drafts);
+    write([...declareDropped(), ...drafts]);
+    // Where the disk is full, what was just numbered is not safe before it is on it.
+    if (refused.length > 0) await makeRoom();
   }
 
+  /** One after the other; a work that fails spoils no later one. */
   const queue = (work: () => Promise<void>): Promise<void> => {
-    turn = turn.then(work);
-    return turn;
+    const mine = turn.then(work);
+    turn = mine.catch(() => {});
+    return mine;
   };
 
+  /** A checkpoint, unless there is no room: then the next one covers as much. */
+  async function beat(): Promise<void> {
+    if (closed || refused.length > 0 || spool.isFull) return;
+    write(declareDropped());
+    write([heartbeat()]);
+    sinceCheckpoint = 0;
+  }
+
   let idleMs = 0;
-  const timer = setInterval(() => {
+  const endBeats = clock.every(settings.heartbeatMs, () => {
     idleMs += settings.heartbeatMs;
     if (sinceCheckpoint === 0 && idleMs < settings.idleHeartbeatMs) return;
     idleMs = 0;
-    sinceCheckpoint = 0;
-    void queue(() => take([heartbeat()]));
-  }, settings.heartbeatMs);
-  timer.unref();
+    queue(beat).catch((error) => log.error('session.no_heartbeat', { error: String(error) }));
+  });
 
   write([
     {
@@ -159,14 +168,14 @@ export function openSession(deps: SessionDeps, open: OpenFields): Session {
     close: (fields) =>
       queue(async () => {
         if (closed) return;
-        clearInterval(timer);
-        await makeRoom();
-        const last: Draft[] = dropped > 0 ? [gap('spool_full', dropped)] : [];
-        write(last);
+        endBeats();
+        // Both go in beyond the spool's bound; only a full disk can keep them out.
+        write(declareDropped());
         write([{ kind: 'session.close', ...own(), ...stamper.checkpoint(), ...fields }]);
         closed = true;
-        if (!(await makeRoom()))
-          log.error('session.not_closed', { waiting: refused.length, reason: 'spool full' });
+        if (refused.length > 0) await makeRoom();
+        if (refused.length > 0)
+          log.error('session.not_closed', { waiting: refused.length, reason: 'disk full' });
       }),
     get eventCount() {
       return stamper.count;

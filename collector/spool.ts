@@ -8,19 +8,20 @@
  *     record = <CRC-32 of the line, 8 hex digits> SP <canonical line> LF
  *
  * `append` has written the record to the operating system when it returns, so that a killed
- * collector loses nothing that it had stamped. Against power loss the file is synced every
- * `syncMs`; what is younger may be lost, and the stream then has no close and says so. A torn
- * last record fails its CRC and is cut off when the spool is opened again.
+ * collector loses nothing that it had stamped. Against power loss the files and their folder are
+ * synced every `syncMs`; what is younger may be lost, and the stream then has no close and says
+ * so. A torn last record fails its CRC and is cut off when the spool is opened again. `released`
+ * is never synced: an old one only has events shipped again that ingest then drops.
  */
-import fs from 'node:fs';
 import path from 'node:path';
 import { crc32 } from 'node:zlib';
-import type { Log } from '#schemas';
+import type { Clock, Log } from '#schemas';
+import { type Disk, isDiskFull } from './disk.ts';
 import type { StampedEvent, StreamIdentity } from './stamp.ts';
 
 export interface SpoolSettings {
   readonly dir: string;
-  /** Unreleased bytes of one stream; appending past it is refused. */
+  /** Unreleased bytes of one stream after which `isFull`; one batch may go beyond. */
   readonly bytesMax: number;
   readonly segmentBytes: number;
   readonly syncMs: number;
@@ -32,6 +33,14 @@ export const SPOOL_DEFAULTS = {
   syncMs: 1000,
 } as const;
 
+export interface SpoolDeps {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The process that owns the streams that are made or taken over. */
+  readonly pid?: number;
+}
+
 /** One stored line on its way to the shipper. */
 export interface SpooledLine {
   readonly seq: number;
@@ -40,8 +49,10 @@ export interface SpooledLine {
 
 export interface Spool {
   readonly identity: StreamIdentity;
-  /** Writes events in order. False: the spool is full and nothing of `events` was taken. */
+  /** Writes events in order. False: the disk is full and nothing of `events` was taken. */
   append(events: readonly StampedEvent[]): boolean;
+  /** The bound is reached: what has no number yet should wait or be dropped. */
+  readonly isFull: boolean;
   /** Lines from the first unreleased one on, at most `bytesMax` bytes but at least one line. */
   peek(bytesMax: number): readonly SpooledLine[];
   /** Everything below `seq` is acknowledged and may be forgotten. */
@@ -72,13 +83,9 @@ const record = (bytes: Buffer): Buffer =>
   ]);
 
 /** Field 22 of /proc/PID/stat: tells a process from a later one with the same number. */
-function startTime(pid: number): string | undefined {
-  try {
-    const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-  } catch {
-    return undefined;
-  }
+function startTime(disk: Disk, pid: number): string | undefined {
+  const stat = disk.read(`/proc/${pid}/stat`)?.toString('latin1');
+  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
 }
 
 interface StreamFile {
@@ -87,64 +94,79 @@ interface StreamFile {
   readonly ownerStart: string;
 }
 
-function claim(dir: string, identity: StreamIdentity): void {
-  const owner: StreamFile = {
-    identity,
-    ownerPid: process.pid,
-    ownerStart: startTime(process.pid) ?? '',
-  };
-  const temporary = path.join(dir, `${STREAM_FILE}.${process.pid}`);
-  fs.writeFileSync(temporary, JSON.stringify(owner), { mode: 0o600 });
-  fs.renameSync(temporary, path.join(dir, STREAM_FILE));
+/** Makes this process the owner. Synced: a stream without its identity could not be taken over. */
+function claim(dir: string, identity: StreamIdentity, { disk, pid = process.pid }: SpoolDeps) {
+  const ownerStart = startTime(disk, pid) ?? '';
+  const owner: StreamFile = { identity, ownerPid: pid, ownerStart };
+  const temporary = path.join(dir, `${STREAM_FILE}.${pid}`);
+  disk.write(temporary, JSON.stringify(owner));
+  disk.sync(temporary);
+  disk.rename(temporary, path.join(dir, STREAM_FILE));
+  disk.sync(dir);
 }
 
 /** Makes the spool of a new stream. */
-export function createSpool(identity: StreamIdentity, settings: SpoolSettings, log: Log): Spool {
+export function createSpool(
+  identity: StreamIdentity,
+  settings: SpoolSettings,
+  deps: SpoolDeps,
+): Spool {
   const dir = path.join(settings.dir, identity.stream_id);
-  fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
-  claim(dir, identity);
-  return spoolAt(dir, identity, [], 0, settings, log);
+  deps.disk.makeDir(dir);
+  claim(dir, identity, deps);
+  deps.disk.sync(settings.dir);
+  return spoolAt(dir, identity, [], 0, settings, deps);
 }
 
 /** Streams in `dir` that an earlier collector left behind and nobody owns now. */
-export function abandonedStreams(dir: string): readonly string[] {
-  if (!fs.existsSync(dir)) return [];
-  return fs
-    .readdirSync(dir)
+export function abandonedStreams(dir: string, disk: Disk): readonly string[] {
+  return disk
+    .list(dir)
     .map((name) => path.join(dir, name))
-    .filter((stream) => {
-      const file = readStreamFile(stream);
-      return file !== undefined && startTime(file.ownerPid) !== file.ownerStart;
-    })
+    .filter((stream) => abandonedBy(stream, disk) !== undefined)
     .sort();
 }
 
-function readStreamFile(dir: string): StreamFile | undefined {
+/** What a stream's former owner wrote; undefined while it lives, and where there is no stream. */
+function abandonedBy(stream: string, disk: Disk): StreamFile | undefined {
   try {
-    return JSON.parse(fs.readFileSync(path.join(dir, STREAM_FILE), 'utf8')) as StreamFile;
+    const text = disk.read(path.join(stream, STREAM_FILE))?.toString('utf8');
+    const file = text === undefined ? undefined : (JSON.parse(text) as StreamFile);
+    return file !== undefined && startTime(disk, file.ownerPid) !== file.ownerStart
+      ? file
+      : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** Takes over the spool of a stream that its collector left behind. */
-export function adoptSpool(dir: string, settings: SpoolSettings, log: Log): Spool {
-  const file = readStreamFile(dir);
-  if (file === undefined) throw new Error(`${dir} holds no readable ${STREAM_FILE}`);
-  claim(dir, file.identity);
-  const segments = fs
-    .readdirSync(dir)
+/**
+ * Takes over the spool of a stream that its collector left behind; undefined when another process
+ * has done so, or has finished it, since it was looked for.
+ */
+export function adoptSpool(
+  dir: string,
+  settings: SpoolSettings,
+  deps: SpoolDeps,
+): Spool | undefined {
+  const { disk, log } = deps;
+  const file = abandonedBy(dir, disk);
+  if (file === undefined) return undefined;
+  claim(dir, file.identity, deps);
+  const segments = disk
+    .list(dir)
     .filter((name) => name.endsWith('.log'))
     .sort()
-    .map((name) => scanSegment(path.join(dir, name), log));
-  const releasedFile = path.join(dir, RELEASED_FILE);
-  const released = fs.existsSync(releasedFile) ? Number(fs.readFileSync(releasedFile, 'utf8')) : 0;
-  return spoolAt(dir, file.identity, segments, released, settings, log);
+    .map((name) => scanSegment(path.join(dir, name), disk, log))
+    .filter((segment) => segment.offsets.length > 1);
+  const released = disk.read(path.join(dir, RELEASED_FILE))?.toString('latin1') ?? '';
+  const releasedSeq = /^\d+$/.test(released) ? Number(released) : 0;
+  return spoolAt(dir, file.identity, segments, releasedSeq, settings, deps);
 }
 
 /** Reads a segment's record boundaries; a torn or damaged tail is cut off and said so. */
-function scanSegment(file: string, log: Log): Segment {
-  const bytes = fs.readFileSync(file);
+function scanSegment(file: string, disk: Disk, log: Log): Segment {
+  const bytes = disk.read(file) ?? Buffer.alloc(0);
   const offsets = [0];
   let at = 0;
   for (;;) {
@@ -158,7 +180,7 @@ function scanSegment(file: string, log: Log): Segment {
   }
   if (at < bytes.length) {
     log.warn('spool.torn_tail', { file, keptBytes: at, cutBytes: bytes.length - at });
-    fs.truncateSync(file, at);
+    disk.truncate(file, at);
   }
   return { file, firstSeq: Number(path.basename(file, '.log')), offsets };
 }
@@ -169,68 +191,94 @@ function spoolAt(
   segments: Segment[],
   releasedAtStart: number,
   settings: SpoolSettings,
-  log: Log,
+  deps: SpoolDeps,
 ): Spool {
-  const tail = segments.at(-1);
+  const { disk, log } = deps;
+  const endOf = (segment: Segment) => segment.firstSeq + segment.offsets.length - 1;
+  const sizeOf = (segment: Segment) => segment.offsets.at(-1) as number;
+  const last = segments.at(-1);
   let released = releasedAtStart;
-  let next = tail === undefined ? released : tail.firstSeq + tail.offsets.length - 1;
+  let next = last === undefined ? released : endOf(last);
   let writer: number | undefined;
-  let dirty = false;
   let closed = false;
-  const timer = setInterval(() => sync(), settings.syncMs);
-  timer.unref();
+  /** Files, and their folder, that hold what a power loss would take. */
+  const dirty = new Set<string>();
+  const endSync = deps.clock.every(settings.syncMs, syncDirty);
 
-  function sync(): void {
-    if (!dirty || writer === undefined) return;
-    dirty = false;
-    // Asynchronous, so that a slow disk never holds up the sensors.
-    fs.fdatasync(writer, (error) => {
-      if (error !== null && !closed) log.warn('spool.sync_failed', { dir, error: error.message });
-    });
+  /** Not waited for, so that a slow disk never holds up the sensors. */
+  function syncDirty(): void {
+    for (const one of dirty)
+      disk.syncLater(one, (error) => {
+        if (error === null || closed) return;
+        dirty.add(one);
+        log.warn('spool.sync_failed', { path: one, error: error.message });
+      });
+    dirty.clear();
   }
 
   function segmentFor(): Segment {
-    const last = segments.at(-1);
-    if (writer !== undefined && last !== undefined) {
-      if ((last.offsets.at(-1) as number) < settings.segmentBytes) return last;
-      const full = writer;
-      fs.fdatasync(full, () => fs.close(full, () => {}));
+    const current = segments.at(-1);
+    if (writer !== undefined && current !== undefined) {
+      if (sizeOf(current) < settings.segmentBytes) return current;
+      disk.close(writer);
+      writer = undefined;
     }
     const file = path.join(dir, `${String(next).padStart(10, '0')}.log`);
-    writer = fs.openSync(file, 'a', 0o600);
+    writer = disk.open(file);
+    dirty.add(dir);
     const segment: Segment = { file, firstSeq: next, offsets: [0] };
     segments.push(segment);
     return segment;
   }
 
-  const sizeOf = (segment: Segment) => segment.offsets.at(-1) as number;
+  /** Index in a segment's `offsets` of its first unreleased record. */
+  const unreleased = ({ firstSeq, offsets }: Segment) =>
+    Math.min(Math.max(released - firstSeq, 0), offsets.length - 1);
+  const pending = () =>
+    segments.reduce((sum, one) => sum + one.offsets.length - 1 - unreleased(one), 0);
   const pendingBytes = () =>
-    segments.reduce((sum, segment) => {
-      const index = Math.min(Math.max(released - segment.firstSeq, 0), segment.offsets.length - 1);
-      return sum + sizeOf(segment) - (segment.offsets[index] as number);
-    }, 0);
+    segments.reduce((sum, one) => sum + sizeOf(one) - (one.offsets[unreleased(one)] as number), 0);
+
+  /** All of `bytes` behind the segment's last record, or nothing. */
+  function appendTo(segment: Segment, bytes: Buffer): boolean {
+    try {
+      disk.append(writer as number, bytes);
+      return true;
+    } catch (error) {
+      disk.truncate(segment.file, sizeOf(segment));
+      if (isDiskFull(error)) return false;
+      throw error;
+    }
+  }
 
   function append(events: readonly StampedEvent[]): boolean {
     const records = events.map(({ bytes }) => record(bytes));
-    const size = records.reduce((sum, bytes) => sum + bytes.length, 0);
-    if (pendingBytes() + size > settings.bytesMax) return false;
-    const segment = segmentFor();
-    const bytes = Buffer.concat(records);
-    if (!writeWhole(writer as number, bytes, sizeOf(segment), log)) return false;
+    let segment: Segment;
+    try {
+      segment = segmentFor();
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      log.error('spool.disk_full', { events: events.length });
+      return false;
+    }
+    if (!appendTo(segment, Buffer.concat(records))) {
+      log.error('spool.disk_full', { events: events.length });
+      return false;
+    }
     let end = sizeOf(segment);
     for (const { length } of records) {
       end += length;
       segment.offsets.push(end);
     }
     next += events.length;
-    dirty = true;
+    dirty.add(segment.file);
     return true;
   }
 
   function peek(bytesMax: number): readonly SpooledLine[] {
-    const segment = segments.find((one) => released < one.firstSeq + one.offsets.length - 1);
+    const segment = segments.find((one) => released < endOf(one));
     if (segment === undefined) return [];
-    const first = Math.max(released - segment.firstSeq, 0);
+    const first = unreleased(segment);
     const start = segment.offsets[first] as number;
     let last = first + 1;
     while (
@@ -238,7 +286,7 @@ function spoolAt(
       (segment.offsets[last + 1] as number) - start <= bytesMax
     )
       last++;
-    const bytes = readRange(segment.file, start, segment.offsets[last] as number);
+    const bytes = disk.readRange(segment.file, start, segment.offsets[last] as number);
     const lines: SpooledLine[] = [];
     for (let i = first; i < last; i++) {
       const from = (segment.offsets[i] as number) - start + RECORD_PREFIX_BYTES;
@@ -250,68 +298,45 @@ function spoolAt(
 
   function release(seq: number): void {
     released = Math.max(released, seq);
+    // Room is made first: on a full disk the marker can only be written when there is some.
+    while (segments.length > 1 && endOf(segments[0] as Segment) <= released) {
+      const { file } = segments.shift() as Segment;
+      dirty.delete(file);
+      disk.remove(file);
+    }
     const temporary = path.join(dir, `${RELEASED_FILE}.new`);
-    fs.writeFileSync(temporary, String(released), { mode: 0o600 });
-    fs.renameSync(temporary, path.join(dir, RELEASED_FILE));
-    while (segments.length > 1) {
-      const oldest = segments[0] as Segment;
-      if (oldest.firstSeq + oldest.offsets.length - 1 > released) break;
-      fs.rmSync(oldest.file, { force: true });
-      segments.shift();
+    try {
+      disk.write(temporary, String(released));
+      disk.rename(temporary, path.join(dir, RELEASED_FILE));
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      log.warn('spool.released_not_noted', { dir, released });
     }
   }
 
   function close(options: { finished: boolean }): void {
     if (closed) return;
     closed = true;
-    clearInterval(timer);
-    if (writer !== undefined) {
-      fs.fdatasyncSync(writer);
-      fs.closeSync(writer);
-    }
-    if (options.finished && released >= next) fs.rmSync(dir, { recursive: true, force: true });
+    endSync();
+    if (writer !== undefined) disk.close(writer);
+    if (options.finished && pending() === 0) disk.remove(dir);
+    else for (const one of dirty) disk.sync(one);
   }
 
   return {
     identity,
     append,
+    get isFull() {
+      return pendingBytes() >= settings.bytesMax;
+    },
     peek,
     release,
     get pending() {
-      return next - released;
+      return pending();
     },
     get pendingBytes() {
       return pendingBytes();
     },
     close,
   };
-}
-
-/** Writes all of `bytes` or nothing: on a full disk the file is cut back and false returned. */
-function writeWhole(fd: number, bytes: Buffer, size: number, log: Log): boolean {
-  try {
-    for (let at = 0; at < bytes.length; ) at += fs.writeSync(fd, bytes, at);
-    return true;
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    fs.ftruncateSync(fd, size);
-    if (code !== 'ENOSPC' && code !== 'EDQUOT' && code !== 'EFBIG') throw error;
-    log.error('spool.disk_full', { code, bytes: bytes.length });
-    return false;
-  }
-}
-
-function readRange(file: string, from: number, to: number): Buffer {
-  const bytes = Buffer.allocUnsafe(to - from);
-  const fd = fs.openSync(file, 'r');
-  try {
-    for (let at = 0; at < bytes.length; ) {
-      const got = fs.readSync(fd, bytes, at, bytes.length - at, from + at);
-      if (got === 0) throw new Error(`${file} is shorter than it was written`);
-      at += got;
-    }
-  } finally {
-    fs.closeSync(fd);
-  }
-  return bytes;
 }

@@ -104,7 +104,10 @@ export interface Clock {
   wallNs(): bigint;
   /** Nanoseconds since an arbitrary start; never decreases. */
   monotonicNs(): bigint;
+  /** Rejects when `signal` is aborted. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Calls `work` every `ms` until the function given back is called; keeps no process alive. */
+  every(ms: number, work: () => void): () => void;
 }
 
 /** Randomness, so that the simulation can replay a run. */

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import type { Clock, Log, Meter } from '#schemas';
+import { systemDisk } from '../../collector/disk.ts';
 import { createShipper, openTransport } from '../../collector/ship.ts';
 import { abandonedStreams, adoptSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
 import { createClock } from '../process/clock.ts';
@@ -22,8 +23,10 @@ export interface LeftoverDeps {
  */
 export async function shipLeftovers(dir: string, to: string, waitMs: number, deps: LeftoverDeps) {
   const total = { streams: 0, shipped: 0, waiting: 0 };
-  for (const stream of abandonedStreams(dir)) {
-    const spool = adoptSpool(stream, { ...SPOOL_DEFAULTS, dir }, deps.log);
+  const spools = { ...deps, disk: systemDisk };
+  for (const stream of abandonedStreams(dir, systemDisk)) {
+    const spool = adoptSpool(stream, { ...SPOOL_DEFAULTS, dir }, spools);
+    if (spool === undefined) continue;
     const before = spool.pending;
     const transport = openTransport(to, deps.log);
     const shipper = createShipper({ ...deps, spool, transport });

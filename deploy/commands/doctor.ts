@@ -4,6 +4,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { Kafka, logLevel as kafkaLogLevel } from 'kafkajs';
 import { type Draft, EVENTS_TOPIC, type Log } from '#schemas';
+import { systemDisk } from '../../collector/disk.ts';
 import { createSeccompSensor } from '../../collector/sensors/seccomp.ts';
 import { abandonedStreams } from '../../collector/spool.ts';
 import { escapeText } from '../../query/timeline/escape.ts';
@@ -146,7 +147,7 @@ function spool(dir: string): string {
   fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
   const probe = fs.mkdtempSync(path.join(dir, '.doctor-'));
   fs.rmdirSync(probe);
-  const waiting = abandonedStreams(dir).length;
+  const waiting = abandonedStreams(dir, systemDisk).length;
   const rest =
     waiting === 0
       ? 'nothing waits'

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import type { Draft } from '#schemas';
 import { createAgentChannels } from '../../collector/agents/channels.ts';
 import { findAdapter, UnknownAgentError } from '../../collector/agents/index.ts';
+import { systemDisk } from '../../collector/disk.ts';
 import { type Command, type Recorded, record } from '../../collector/record.ts';
 import { createSeccompSensor } from '../../collector/sensors/seccomp.ts';
 import { createShipper, openTransport } from '../../collector/ship.ts';
@@ -62,7 +63,11 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
     host: os.hostname(),
     user: os.userInfo().username,
   };
-  const spool = createSpool(identity, { ...SPOOL_DEFAULTS, dir: options.spool }, log);
+  const spool = createSpool(
+    identity,
+    { ...SPOOL_DEFAULTS, dir: options.spool },
+    { disk: systemDisk, clock, log },
+  );
   const transport = openTransport(options.to, log);
   const shipper = createShipper({ spool, transport, log, clock, meter });
   const privateDir = fs.mkdtempSync(path.join(os.tmpdir(), 'telltale-run-'));

@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type TelltaleEvent, unframe } from '#schemas';
+import { systemDisk } from '../../collector/disk.ts';
 import { type Exit, record, type Sensor } from '../../collector/record.ts';
 import { createShipper, type Transport } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
@@ -30,7 +31,11 @@ async function shippedOf(sensor: Sensor): Promise<readonly TelltaleEvent[]> {
   const ports = { log: fakeLog(), meter: fakeMeter(), clock: createClock() };
   const ids = { tenant: 't', session_id: uuidv7(), stream_id: uuidv7() };
   const identity = { ...ids, agent: 'x', host: 'h', user: 'u' };
-  const spool = createSpool(identity, { ...SPOOL_DEFAULTS, dir }, ports.log);
+  const spool = createSpool(
+    identity,
+    { ...SPOOL_DEFAULTS, dir },
+    { disk: systemDisk, clock: ports.clock, log: ports.log },
+  );
   const shipper = createShipper({ ...ports, spool, transport });
   await record({ ...ports, spool, shipper, sensor, settings: {}, drainMsMax: 5_000 }, COMMAND);
   return events;

@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { accountFor, factsOf, type TelltaleEvent, unframe, verifyChain } from '#schemas';
+import { systemDisk } from '../../collector/disk.ts';
 import { openSession, SESSION_DEFAULTS, type Session } from '../../collector/session.ts';
 import { createShipper, SHIP_DEFAULTS, ShipError, type Transport } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS, type Spool } from '../../collector/spool.ts';
@@ -21,7 +22,11 @@ function open(bytesMax: number = SPOOL_DEFAULTS.bytesMax): {
   log: ReturnType<typeof fakeLog>;
 } {
   const log = fakeLog();
-  const spool = createSpool(identity, { ...SPOOL_DEFAULTS, dir, bytesMax }, log);
+  const spool = createSpool(
+    identity,
+    { ...SPOOL_DEFAULTS, dir, bytesMax },
+    { disk: systemDisk, clock: fakeClock(), log: log },
+  );
   const deps = { spool, log, meter: fakeMeter(), clock: fakeClock() };
   const settings = { ...SESSION_DEFAULTS, checkpointEvents: 10 };
   const command = { commandArgs: ['sh', '-c', 'true'], cwd: '/srv', settings: {} };

@@ -4,6 +4,7 @@ import path from 'node:path';
 import Fastify from 'fastify';
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { frameLines, type TelltaleEvent, unframe } from '#schemas';
+import { systemDisk } from '../../collector/disk.ts';
 import {
   createShipper,
   httpTransport,
@@ -28,7 +29,11 @@ const never = new AbortController().signal;
 /** A spool of `count` events. */
 function spoolOf(count: number) {
   const log = fakeLog();
-  const spool = createSpool(identity, { ...SPOOL_DEFAULTS, dir }, log);
+  const spool = createSpool(
+    identity,
+    { ...SPOOL_DEFAULTS, dir },
+    { disk: systemDisk, clock: fakeClock(), log: log },
+  );
   const stamper = createStamper(identity, fakeClock());
   for (let i = 0; i < count; i++) spool.append([stamper.stamp(fileDraft(`/work/f${i}`))]);
   onTestFinished(() => spool.close({ finished: true }));

@@ -3,11 +3,13 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { systemDisk } from '../../collector/disk.ts';
 import {
   abandonedStreams,
   adoptSpool,
   createSpool,
   SPOOL_DEFAULTS,
+  type Spool,
 } from '../../collector/spool.ts';
 import { createStamper, type StampedEvent } from '../../collector/stamp.ts';
 import { fakeClock, fakeLog } from '../fakes/ports.ts';
@@ -24,11 +26,14 @@ const events = (count: number): StampedEvent[] => {
   const stamper = createStamper(identity, fakeClock());
   return Array.from({ length: count }, (_, i) => stamper.stamp(fileDraft(`/srv/file-${i}`)));
 };
+const deps = (log = fakeLog()) => ({ disk: systemDisk, clock: fakeClock(), log });
+/** Of a process that is not there any more. */
+const deadDeps = (log = fakeLog()) => ({ ...deps(log), pid: 0 });
 const streamDir = () => path.join(dir, identity.stream_id);
 
 describe('spool', () => {
   it('gives back what was appended, in order, until it is released', () => {
-    const spool = createSpool(identity, settings(), fakeLog());
+    const spool = createSpool(identity, settings(), deps());
     const all = events(10);
     expect(spool.append(all.slice(0, 6))).toBe(true);
     expect(spool.append(all.slice(6))).toBe(true);
@@ -44,7 +49,7 @@ describe('spool', () => {
   });
 
   it('rolls segments and forgets released ones', () => {
-    const spool = createSpool(identity, { ...settings(), segmentBytes: 1000 }, fakeLog());
+    const spool = createSpool(identity, { ...settings(), segmentBytes: 1000 }, deps());
     for (const event of events(40)) spool.append([event]);
     const logs = () => fs.readdirSync(streamDir()).filter((name) => name.endsWith('.log')).length;
     expect(logs()).toBeGreaterThan(5);
@@ -58,25 +63,29 @@ describe('spool', () => {
     spool.close({ finished: true });
   });
 
-  it('refuses what does not fit and takes it after a release', () => {
+  it('is full at its bound, takes what has its number all the same, and has room again', () => {
     const all = events(20);
-    const size = all.reduce((sum, event) => sum + event.bytes.length + 10, 0);
-    const spool = createSpool(identity, { ...settings(), bytesMax: size - 1 }, fakeLog());
-    expect(spool.append(all.slice(0, 10))).toBe(true);
-    expect(spool.append(all.slice(10))).toBe(false);
-    spool.release(5);
-    expect(spool.append(all.slice(10))).toBe(true);
-    expect(spool.peek(1_000_000).map((line) => line.seq)[0]).toBe(5);
+    const size = all.slice(0, 10).reduce((sum, event) => sum + event.bytes.length + 10, 0);
+    const spool = createSpool(identity, { ...settings(), bytesMax: size }, deps());
+    expect(spool.append(all.slice(0, 9))).toBe(true);
+    expect(spool.isFull).toBe(false);
+    expect(spool.append(all.slice(9))).toBe(true);
+    expect(spool.isFull).toBe(true);
+    spool.release(12);
+    expect(spool.isFull).toBe(false);
+    expect(spool.peek(1_000_000).map((line) => line.seq)[0]).toBe(12);
     spool.close({ finished: false });
   });
 
   it('is taken over whole by the next collector after SIGKILL', () => {
     const script = `
+      import { systemDisk } from ${JSON.stringify(path.resolve('collector/disk.ts'))};
       import { createSpool, SPOOL_DEFAULTS } from ${JSON.stringify(path.resolve('collector/spool.ts'))};
       import { createStamper } from ${JSON.stringify(path.resolve('collector/stamp.ts'))};
       import { fakeClock, fakeLog } from ${JSON.stringify(path.resolve('test/fakes/ports.ts'))};
       import { fileDraft, identity } from ${JSON.stringify(path.resolve('test/collector/drafts.ts'))};
-      const spool = createSpool(identity, { ...SPOOL_DEFAULTS, dir: ${JSON.stringify(dir)} }, fakeLog());
+      const spool = createSpool(identity, { ...SPOOL_DEFAULTS, dir: ${JSON.stringify(dir)} },
+        { disk: systemDisk, clock: fakeClock(), log: fakeLog() });
       const stamper = createStamper(identity, fakeClock());
       for (let i = 0; i < 100; i++) spool.append([stamper.stamp(fileDraft('/f' + i))]);
       spool.release(30);
@@ -85,8 +94,8 @@ describe('spool', () => {
     fs.writeFileSync(file, script);
     const args = ['--conditions=telltale-source', '--import', 'tsx', file];
     expect(spawnSync(process.execPath, args, { stdio: 'inherit' }).signal).toBe('SIGKILL');
-    expect(abandonedStreams(dir)).toEqual([streamDir()]);
-    const spool = adoptSpool(streamDir(), settings(), fakeLog());
+    expect(abandonedStreams(dir, systemDisk)).toEqual([streamDir()]);
+    const spool = adoptSpool(streamDir(), settings(), deps()) as Spool;
     expect(spool.identity).toEqual(identity);
     expect(spool.pending).toBe(70);
     const lines = spool.peek(10_000_000);
@@ -95,13 +104,13 @@ describe('spool', () => {
   });
 
   it('does not take over a stream whose collector lives', () => {
-    const spool = createSpool(identity, settings(), fakeLog());
-    expect(abandonedStreams(dir)).toEqual([]);
+    const spool = createSpool(identity, settings(), deps());
+    expect(abandonedStreams(dir, systemDisk)).toEqual([]);
     spool.close({ finished: false });
   });
 
   it('cuts off a torn record and says so', () => {
-    const spool = createSpool(identity, settings(), fakeLog());
+    const spool = createSpool(identity, settings(), deadDeps());
     spool.append(events(5));
     spool.close({ finished: false });
     const file = path.join(streamDir(), '0000000000.log');
@@ -109,7 +118,7 @@ describe('spool', () => {
     for (const cut of [1, 5, 40]) {
       fs.writeFileSync(file, whole.subarray(0, whole.length - cut));
       const log = fakeLog();
-      const again = adoptSpool(streamDir(), settings(), log);
+      const again = adoptSpool(streamDir(), settings(), deadDeps(log)) as Spool;
       expect(again.pending).toBe(4);
       expect(log.lines.map((line) => line.event)).toEqual(['spool.torn_tail']);
       again.close({ finished: false });
@@ -123,7 +132,7 @@ describe('spool', () => {
     if (mounted.status !== 0) context.skip('no small file system could be mounted (not root?)');
     try {
       const log = fakeLog();
-      const spool = createSpool(identity, { ...settings(), dir: mount }, log);
+      const spool = createSpool(identity, { ...settings(), dir: mount }, deps(log));
       const all = events(400);
       let taken = 0;
       while (taken < all.length && spool.append(all.slice(taken, taken + 10))) taken += 10;

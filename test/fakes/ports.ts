@@ -31,7 +31,10 @@ export interface FakeClock extends Clock {
   advance(ms: number): void;
 }
 
-/** Time stands still but for `advance` and `sleep`, which returns at once and moves it on. */
+/**
+ * Time stands still but for `advance` and `sleep`, which returns at once and moves it on. What is
+ * to be done `every` so often never is.
+ */
 export function fakeClock(startNs = 1_764_000_000_000_000_000n): FakeClock {
   let now = startNs;
   const advance = (ms: number) => {
@@ -48,5 +51,6 @@ export function fakeClock(startNs = 1_764_000_000_000_000_000n): FakeClock {
       advance(ms);
       await new Promise((resolve) => setImmediate(resolve));
     },
+    every: () => () => {},
   };
 }
