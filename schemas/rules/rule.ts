@@ -1,0 +1,112 @@
+/**
+ * The typed rule: what both languages compile to, and all that an engine knows of a rule. A rule
+ * tests one event at a time (`EventMatcher`), or holds state over many (`StreamMatcher`), and then
+ * it names the tests that its state is made of, so that an engine can index all tests together.
+ */
+import type { Warning } from './document.ts';
+import type { Place } from './faults.ts';
+import type { FieldView, Logsource, RuleEvent } from './values.ts';
+
+export const LEVELS = ['informational', 'low', 'medium', 'high', 'critical'] as const;
+export type Level = (typeof LEVELS)[number];
+
+/** What a rule says of itself; kept with every alert, the author and the licence above all. */
+export interface RuleMeta extends Place {
+  /** Its `id`, or its `name`, or `file:line`, whichever is there first. */
+  readonly id: string;
+  readonly title: string;
+  readonly name?: string;
+  readonly description?: string;
+  readonly author?: string;
+  readonly license?: string;
+  readonly status?: string;
+  readonly date?: string;
+  /** Absent where the rule gives none; it is never guessed. */
+  readonly level?: Level;
+  readonly tags: readonly string[];
+  readonly references: readonly string[];
+  readonly falsepositives: readonly string[];
+  readonly language: 'sigma' | 'eql';
+  readonly logsource: Logsource;
+}
+
+/**
+ * A literal without which a test can't hold: `field` equals, begins with, ends with or contains
+ * `text`, which is in lower case and is compared with the field's value in lower case. A field
+ * that is a list has to hold an entry that does.
+ */
+export interface Anchor {
+  readonly field: string;
+  readonly how: 'equals' | 'startswith' | 'endswith' | 'contains';
+  readonly text: string;
+}
+
+/** A pure test of one event. */
+export interface EventMatcher {
+  /** What it looks at: `coversSource(logsource, view.source)` decides. */
+  readonly logsource: Logsource;
+  /** Whether it holds; it never throws, whatever the fields are. */
+  readonly matches: (fields: FieldView) => boolean;
+  /** Where it is given, one of these holds whenever the test does; an index is built from them. */
+  readonly anchors?: readonly Anchor[];
+}
+
+/** One test of a stream matcher that held for an event, and the view that it held for. */
+export interface Hit {
+  /** Its place in `inputs`. */
+  readonly input: number;
+  readonly fields: FieldView;
+}
+
+/** What came together: one match of a rule. */
+export interface Firing {
+  /** Of the event that completed it, or of the moment at which an absence was certain. */
+  readonly timeNs: bigint;
+  /** The values of the group or join fields, in the rule's order. */
+  readonly key: readonly string[];
+  /** Ids of the events that it is made of, in their order. */
+  readonly events: readonly string[];
+}
+
+/** How much one rule may remember; what is thrown out is counted. */
+export interface StreamLimits {
+  readonly groupsMax: number;
+  readonly eventsPerGroupMax: number;
+}
+export const STREAM_LIMITS: StreamLimits = { groupsMax: 10_000, eventsPerGroupMax: 4096 };
+
+export interface StreamStats {
+  readonly groups: number;
+  readonly events: number;
+  /** Groups and events that were thrown out for the limits, since the state was opened. */
+  readonly evicted: number;
+}
+
+/** The running state of one stream matcher: deterministic, moved by event time alone. */
+export interface StreamState {
+  /** Takes the next event in order, with its hits in ascending order of `input`. */
+  feed(event: RuleEvent, hits: readonly Hit[]): readonly Firing[];
+  /** No event before `timeNs` will come any more; what waited for an absence fires. */
+  advance(timeNs: bigint): readonly Firing[];
+  /** Plain data: `open(save())`, after a trip through JSON, goes on as if nothing had been. */
+  save(): unknown;
+  stats(): StreamStats;
+}
+
+export interface StreamMatcher {
+  readonly inputs: readonly EventMatcher[];
+  /** Opens a fresh state, or the one that `save` gave. */
+  open(limits?: StreamLimits, saved?: unknown): StreamState;
+}
+
+export type Matcher =
+  | { readonly type: 'event'; readonly test: EventMatcher }
+  | { readonly type: 'stream'; readonly stream: StreamMatcher };
+
+export interface Rule {
+  readonly meta: RuleMeta;
+  readonly matcher: Matcher;
+  /** False for a rule that is there for a correlation to refer to: it fires into that alone. */
+  readonly alerts: boolean;
+  readonly warnings: readonly Warning[];
+}
