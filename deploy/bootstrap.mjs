@@ -88,7 +88,7 @@ const tasks = {
   demo: () => become(node, [path.join(root, 'dist', 'deploy', 'demo', 'demo.js'), ...rest]),
   // npm changes to the package's folder; the user's own is in INIT_CWD.
   telltale: () => become(node, [cli, ...rest], { cwd: process.env.INIT_CWD ?? process.cwd() }),
-  live: () => become(node, [...source, 'test/live/path.ts', ...rest]),
+  live: () => become(node, [...source, 'test/live/main.ts', ...rest]),
   script: () => become(node, [...source, ...rest]),
 };
 

@@ -93,7 +93,8 @@ export interface Bridge {
   close(): Promise<void>;
 }
 
-export async function startBridge(dir: string): Promise<Bridge> {
+/** `port` 0 takes any free one. */
+export async function startBridge(dir: string, port = 0): Promise<Bridge> {
   const control = new Session(dir);
   const server = http.createServer(async (request, out) => {
     if (request.url === '/ping') return void out.end('Ok.\n');
@@ -114,7 +115,7 @@ export async function startBridge(dir: string): Promise<Bridge> {
       session?.close();
     }
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
     close: async () => {
