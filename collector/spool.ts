@@ -49,7 +49,7 @@ export interface SpooledLine {
 
 export interface Spool {
   readonly identity: StreamIdentity;
-  /** Writes events in order. False: the disk is full and nothing of `events` was taken. */
+  /** Writes events in order. False: the disk is full, or fails, and took nothing of `events`. */
   append(events: readonly StampedEvent[]): boolean;
   /** The bound is reached: what has no number yet should wait or be dropped. */
   readonly isFull: boolean;
@@ -239,32 +239,25 @@ function spoolAt(
   const pendingBytes = () =>
     segments.reduce((sum, one) => sum + sizeOf(one) - (one.offsets[unreleased(one)] as number), 0);
 
-  /** All of `bytes` behind the segment's last record, or nothing. */
-  function appendTo(segment: Segment, bytes: Buffer): boolean {
+  /** All of `bytes` behind the last record, or nothing. */
+  function write(bytes: Buffer): Segment | undefined {
+    let segment: Segment | undefined;
     try {
+      segment = segmentFor();
       disk.append(writer as number, bytes);
-      return true;
+      return segment;
     } catch (error) {
-      disk.truncate(segment.file, sizeOf(segment));
-      if (isDiskFull(error)) return false;
-      throw error;
+      if (segment !== undefined) disk.truncate(segment.file, sizeOf(segment));
+      const event = isDiskFull(error) ? 'spool.disk_full' : 'spool.write_failed';
+      log.error(event, { dir, bytes: bytes.length, error: String(error) });
+      return undefined;
     }
   }
 
   function append(events: readonly StampedEvent[]): boolean {
     const records = events.map(({ bytes }) => record(bytes));
-    let segment: Segment;
-    try {
-      segment = segmentFor();
-    } catch (error) {
-      if (!isDiskFull(error)) throw error;
-      log.error('spool.disk_full', { events: events.length });
-      return false;
-    }
-    if (!appendTo(segment, Buffer.concat(records))) {
-      log.error('spool.disk_full', { events: events.length });
-      return false;
-    }
+    const segment = write(Buffer.concat(records));
+    if (segment === undefined) return false;
     let end = sizeOf(segment);
     for (const { length } of records) {
       end += length;

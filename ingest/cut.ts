@@ -1,7 +1,7 @@
 /**
- * Cuts a partition's messages into batches, as a pure function of the log: whoever reads it from
- * the same committed offset cuts the same batches. A worker that was taken for dead and the one
- * that took its place then insert the same rows with the same token, and the engine keeps one.
+ * Cuts a partition's messages into batches. A worker writes down where a batch ends before it
+ * inserts it (`work.ts`), so that whoever comes after it cuts the same batch; where nothing is
+ * written down, the cut is a function of the log alone.
  */
 
 /** What the cut looks at. */
@@ -27,13 +27,17 @@ export const BATCH_LIMITS: BatchLimits = {
 };
 
 export interface Cut<M extends Message> {
-  /** Batches that a later message has ended: nothing can be added to them. */
+  /** Batches that a later message, or what was written down, has ended. */
   readonly closed: readonly (readonly M[])[];
   /** What the next message may still belong to. */
   readonly tail: readonly M[];
 }
 
 const sizeOf = (message: Message): number => message.value?.length ?? 0;
+
+/** The offset behind a batch: where the next one starts. */
+export const offsetAfter = (messages: readonly Message[]): string =>
+  (BigInt(messages.at(-1)?.offset ?? '-1') + 1n).toString();
 
 /** Cuts messages that start at the committed offset. */
 export function cutBatches<M extends Message>(messages: readonly M[], limits: BatchLimits): Cut<M> {
@@ -58,30 +62,35 @@ export function cutBatches<M extends Message>(messages: readonly M[], limits: Ba
   return { closed, tail };
 }
 
-/** When the tail of a quiet partition may be closed. */
-export interface TailWatch {
-  /**
-   * Whether the tail that starts at `first` is a batch now. `atEnd`: the fetch that brought it
-   * reached the end of the log. Call it once for each fetch.
-   */
-  isClosed(first: string, atEnd: boolean): boolean;
+/**
+ * The same, where the first batch was begun before: it ends at the offset `end`. Nothing is cut
+ * while the fetch does not reach that far.
+ */
+export function cutFrom<M extends Message>(
+  messages: readonly M[],
+  limits: BatchLimits,
+  end: string | undefined,
+): Cut<M> {
+  const begun = messages.filter(({ offset }) => BigInt(offset) < BigInt(end ?? 0));
+  if (begun.length === 0) return cutBatches(messages, limits);
+  if (BigInt(offsetAfter(messages)) < BigInt(end ?? 0)) return { closed: [], tail: [] };
+  const { closed, tail } = cutBatches(messages.slice(begun.length), limits);
+  return { closed: [begun, ...closed], tail };
 }
 
-/**
- * A tail is closed when the window has passed since it was first seen and a fetch made *after*
- * that still ends with it: what the broker appends from then on lies outside the window. The
- * slack covers the broker's clock and the delay between append and visibility.
- */
+/** When the tail of a quiet partition is closed: when it was seen for as long as a window. */
+export interface TailWatch {
+  /** Whether the tail that starts at the offset `first` is a batch now. Call it for each fetch. */
+  isClosed(first: string): boolean;
+}
+
 export function createTailWatch(monotonicNs: () => bigint, waitMs: number): TailWatch {
-  let watched: { first: string; sinceNs: bigint; due: boolean } | undefined;
+  let watched: { first: string; sinceNs: bigint } | undefined;
   return {
-    isClosed(first, atEnd) {
+    isClosed(first) {
       const now = monotonicNs();
-      if (watched?.first !== first) watched = { first, sinceNs: now, due: false };
-      // This fetch may be older than the end of the window; the next one is not.
-      const closed = watched.due && atEnd;
-      watched.due = now - watched.sinceNs >= BigInt(waitMs) * 1_000_000n;
-      return closed;
+      if (watched?.first !== first) watched = { first, sinceNs: now };
+      return now - watched.sinceNs >= BigInt(waitMs) * 1_000_000n;
     },
   };
 }

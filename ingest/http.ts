@@ -40,17 +40,20 @@ function batchOf(bytes: Buffer): Batch {
   return { name, frames: [{ bytes, origin: name }] };
 }
 
-/** Serves the route on `app`. */
-export function registerFrames(app: FastifyInstance, deps: FramesDeps): void {
-  const { ingest, log, meter } = deps;
-  const patienceMs = deps.patienceMs ?? PATIENCE_MS;
+/**
+ * Takes frames one after the other; each resolves when all of it is stored or parked, and rejects
+ * with a `StoreError` when the store does not take it within `patienceMs`.
+ */
+export function createFrameIntake(
+  ingest: Ingest,
+  clock: Clock,
+  patienceMs = PATIENCE_MS,
+): (frame: Buffer) => Promise<Summary> {
   /** A frame whose insert may still land: it is settled before anything else is written. */
   let unsettled: Batch | undefined;
-  let waiting = 0;
   let turn: Promise<unknown> = Promise.resolve();
 
-  async function settle(batch: Batch): Promise<Summary> {
-    const signal = AbortSignal.timeout(patienceMs);
+  async function settle(batch: Batch, signal: AbortSignal): Promise<Summary> {
     if (unsettled !== undefined && unsettled.name !== batch.name)
       await ingest.take(unsettled, signal);
     unsettled = batch;
@@ -58,6 +61,30 @@ export function registerFrames(app: FastifyInstance, deps: FramesDeps): void {
     unsettled = undefined;
     return summary;
   }
+
+  async function patiently(batch: Batch): Promise<Summary> {
+    const late = new AbortController();
+    const endWait = clock.every(patienceMs, () => late.abort());
+    try {
+      return await settle(batch, late.signal);
+    } finally {
+      endWait();
+    }
+  }
+
+  return (frame) => {
+    const batch = batchOf(frame);
+    const mine = turn.then(() => patiently(batch));
+    turn = mine.catch(() => {});
+    return mine;
+  };
+}
+
+/** Serves the route on `app`. */
+export function registerFrames(app: FastifyInstance, deps: FramesDeps): void {
+  const { log, meter } = deps;
+  const take = createFrameIntake(deps.ingest, deps.clock, deps.patienceMs);
+  let waiting = 0;
 
   function busy(reply: FastifyReply, why: string) {
     meter.count('telltale.ingest.http_busy', 1);
@@ -89,11 +116,8 @@ export function registerFrames(app: FastifyInstance, deps: FramesDeps): void {
       handler: async (request, reply) => {
         if (!Buffer.isBuffer(request.body))
           return reply.code(415).send({ error: `send a frame as ${FRAME_CONTENT_TYPE}` });
-        const batch = batchOf(request.body);
-        const mine = turn.then(() => settle(batch));
-        turn = mine.catch(() => {});
         try {
-          return await mine;
+          return await take(request.body);
         } catch (error) {
           if (!(error instanceof StoreError)) throw error;
           log.warn('ingest.http_not_stored', { code: error.fault.code });

@@ -31,14 +31,14 @@ export interface FakeClock extends Clock {
   advance(ms: number): void;
 }
 
-/**
- * Time stands still but for `advance` and `sleep`, which returns at once and moves it on. What is
- * to be done `every` so often never is.
- */
+/** Time stands still but for `advance` and `sleep`, which returns at once and moves it on. */
 export function fakeClock(startNs = 1_764_000_000_000_000_000n): FakeClock {
   let now = startNs;
+  const repeated = new Set<{ everyNs: bigint; dueNs: bigint; work: () => void }>();
   const advance = (ms: number) => {
     now += BigInt(Math.round(ms * 1e6));
+    for (const one of [...repeated])
+      for (; repeated.has(one) && one.dueNs <= now; one.dueNs += one.everyNs) one.work();
   };
   return {
     advance,
@@ -51,6 +51,24 @@ export function fakeClock(startNs = 1_764_000_000_000_000_000n): FakeClock {
       advance(ms);
       await new Promise((resolve) => setImmediate(resolve));
     },
-    every: () => () => {},
+    every: (ms, work) => {
+      const everyNs = BigInt(Math.round(ms * 1e6));
+      const one = { everyNs, dueNs: now + everyNs, work };
+      repeated.add(one);
+      return () => void repeated.delete(one);
+    },
+  };
+}
+
+/** Bytes that look random and are the same in each run: SHA-256 over the seed and a counter. */
+export function fakeRandom(seed = 'telltale'): Random {
+  let counter = 0;
+  return {
+    bytes: (count) => {
+      const parts: Buffer[] = [];
+      for (let left = count; left > 0; left -= 32)
+        parts.push(createHash('sha256').update(`${seed}/${counter++}`).digest());
+      return new Uint8Array(Buffer.concat(parts).subarray(0, count));
+    },
   };
 }

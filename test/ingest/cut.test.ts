@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createTailWatch, cutBatches, type Message } from '../../ingest/cut.ts';
+import {
+  createTailWatch,
+  cutBatches,
+  cutFrom,
+  type Message,
+  offsetAfter,
+} from '../../ingest/cut.ts';
 
 const limits = { windowMs: 100, bytesMax: 1000, messagesMax: 7 };
 
@@ -80,32 +86,43 @@ describe('cutBatches', () => {
   });
 });
 
+describe('cutFrom', () => {
+  it('ends the first batch where it was said to end, and cuts the rest as ever', () => {
+    fc.assert(
+      fc.property(log, fc.nat(60), (messages, at) => {
+        const begun = messages.slice(0, at);
+        const end = begun.length === 0 ? undefined : offsetAfter(begun);
+        const { closed, tail } = cutFrom(messages, limits, end);
+        const rest = cutBatches(messages.slice(begun.length), limits);
+        expect(closed).toEqual([...(begun.length === 0 ? [] : [begun]), ...rest.closed]);
+        expect(tail).toEqual(rest.tail);
+      }),
+    );
+  });
+
+  it('waits while the fetch does not reach to the end, and ignores an end that lies behind', () => {
+    const messages = ['5', '6'].map((offset) => ({ offset, timestamp: '0', value: null }));
+    expect(cutFrom(messages, limits, '8')).toEqual({ closed: [], tail: [] });
+    expect(cutFrom(messages, limits, '7')).toEqual({ closed: [messages], tail: [] });
+    expect(cutFrom(messages, limits, '5')).toEqual({ closed: [], tail: messages });
+  });
+});
+
 describe('the tail of a quiet partition', () => {
   const ms = (n: number) => BigInt(n) * 1_000_000n;
 
-  it('closes only by a fetch made after the window, and only at the log’s end', () => {
+  it('closes when it was seen for the window, and starts again with each new tail', () => {
     let now = 0n;
     const watch = createTailWatch(() => now, 100);
-    expect(watch.isClosed('5', true)).toBe(false);
+    expect(watch.isClosed('5')).toBe(false);
     now = ms(99);
-    expect(watch.isClosed('5', true)).toBe(false);
+    expect(watch.isClosed('5')).toBe(false);
     now = ms(100);
-    // This fetch may have been answered before the window passed.
-    expect(watch.isClosed('5', true)).toBe(false);
-    expect(watch.isClosed('5', false)).toBe(false);
-    expect(watch.isClosed('5', true)).toBe(true);
-  });
-
-  it('starts again with each new tail', () => {
-    let now = 0n;
-    const watch = createTailWatch(() => now, 100);
-    watch.isClosed('5', true);
-    now = ms(500);
-    expect(watch.isClosed('9', true)).toBe(false);
-    now = ms(599);
-    expect(watch.isClosed('9', true)).toBe(false);
-    now = ms(601);
-    expect(watch.isClosed('9', true)).toBe(false);
-    expect(watch.isClosed('9', true)).toBe(true);
+    expect(watch.isClosed('5')).toBe(true);
+    expect(watch.isClosed('9')).toBe(false);
+    now = ms(199);
+    expect(watch.isClosed('9')).toBe(false);
+    now = ms(200);
+    expect(watch.isClosed('9')).toBe(true);
   });
 });
