@@ -198,27 +198,34 @@ export function tileReader(size: number, fetch: TileFetch): HashReader {
 export interface TreeEdge {
   readonly size: number;
   /** Adds a leaf; gives the tiles that became full by it, from level 0 up. */
-  push(leaf: Hash): readonly { readonly tile: Tile; readonly hashes: readonly Hash[] }[];
+  push(leaf: Hash): readonly TileHashes[];
   /** The partial tiles as they stand. */
-  partial(): readonly { readonly tile: Tile; readonly hashes: readonly Hash[] }[];
+  partial(): readonly TileHashes[];
   root(): Hash;
 }
 
-/** Takes up the edge of a tree of `size`; `levels[L]` holds the hashes of its partial tile there. */
-export function createTreeEdge(
-  startSize = 0,
-  startLevels: readonly (readonly Hash[])[] = [],
-): TreeEdge {
-  const levels = startLevels.map((level) => [...level]);
+/** A tile with what it holds. */
+export interface TileHashes {
+  readonly tile: Tile;
+  readonly hashes: readonly Hash[];
+}
+
+/** The edge of a tree of `startSize`, from its partial tiles (`edgeTiles`). */
+export function createTreeEdge(startSize = 0, tiles: readonly TileHashes[] = []): TreeEdge {
+  const levels: Hash[][] = [];
+  const rowAt = (level: number): Hash[] => {
+    while (levels.length <= level) levels.push([]);
+    return levels[level] as Hash[];
+  };
+  for (const { tile, hashes } of tiles) rowAt(tile.level as number).push(...hashes);
   let size = startSize;
 
   function push(leaf: Hash) {
-    const full: { tile: Tile; hashes: readonly Hash[] }[] = [];
+    const full: TileHashes[] = [];
     let hash = leaf;
     size++;
     for (let level = 0; ; level++) {
-      if (levels[level] === undefined) levels[level] = [];
-      const row = levels[level] as Hash[];
+      const row = rowAt(level);
       row.push(hash);
       if (row.length < TILE_WIDTH) return full;
       const index = hashesAt(level, size) / TILE_WIDTH - 1;
@@ -229,7 +236,7 @@ export function createTreeEdge(
   }
 
   const partial = () =>
-    edgeTiles(size).map((tile) => ({ tile, hashes: [...(levels[tile.level as number] ?? [])] }));
+    edgeTiles(size).map((tile) => ({ tile, hashes: [...rowAt(tile.level as number)] }));
 
   function root(): Hash {
     const roots: Hash[] = [];
