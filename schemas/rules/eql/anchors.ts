@@ -1,0 +1,86 @@
+/**
+ * The literals without which a condition can't hold, for the index over all tests: whenever the
+ * condition is true, one of its anchors is in the event. A condition that offers none has no
+ * anchors and is tested on every event of its category.
+ */
+import type { Anchor } from '../rule.ts';
+import { fold } from '../values.ts';
+import type { CallNode, Expression, PatternNode } from './ast.ts';
+import { literalOf } from './wildcard.ts';
+
+/** More literals than that are not worth an index. */
+const ANCHORS_MAX = 64;
+type Found = readonly Anchor[] | undefined;
+
+const CALLS: Readonly<Record<string, Anchor['how']>> = {
+  startsWith: 'startswith',
+  endsWith: 'endswith',
+  stringContains: 'contains',
+};
+
+function ofPattern(node: PatternNode): Found {
+  const { value, operator, patterns } = node;
+  if (value.node !== 'field' || operator === 'regex') return undefined;
+  const anchors: Anchor[] = [];
+  for (const { text } of patterns) {
+    const literal = literalOf(text);
+    if (literal === undefined) return undefined;
+    anchors.push({ field: value.name, how: literal.how, text: fold(literal.text) });
+  }
+  return anchors;
+}
+
+function ofCall({ name, args }: CallNode): Found {
+  const how = Object.hasOwn(CALLS, name) ? CALLS[name] : undefined;
+  const [field, text] = args;
+  if (how === undefined || field?.node !== 'field' || text?.node !== 'literal') return undefined;
+  if (typeof text.value !== 'string' || text.value === '') return undefined;
+  return [{ field: field.name, how, text: fold(text.value) }];
+}
+
+function equals(field: Expression, values: readonly Expression[]): Found {
+  if (field.node !== 'field') return undefined;
+  const anchors: Anchor[] = [];
+  for (const value of values) {
+    if (value.node !== 'literal' || typeof value.value !== 'string') return undefined;
+    anchors.push({ field: field.name, how: 'equals', text: fold(value.value) });
+  }
+  return anchors;
+}
+
+/** How well an index can tell events apart by these: the shortest literal counts. */
+const strength = (anchors: readonly Anchor[]): number =>
+  Math.min(...anchors.map(({ how, text }) => text.length + (how === 'equals' ? 8 : 0)));
+
+function find(node: Expression): Found {
+  switch (node.node) {
+    case 'pattern':
+      return ofPattern(node);
+    case 'call':
+      return ofCall(node);
+    case 'in':
+      return node.negated ? undefined : equals(node.value, node.list);
+    case 'comparison':
+      if (node.operator !== '==') return undefined;
+      return equals(node.left, [node.right]) ?? equals(node.right, [node.left]);
+    case 'and': {
+      // One term is enough, because all of them have to hold.
+      const found = node.terms.map(find).filter((one) => one !== undefined);
+      if (found.length === 0) return undefined;
+      return found.reduce((best, one) => (strength(one) > strength(best) ? one : best));
+    }
+    case 'or': {
+      const found = node.terms.map(find);
+      const all = found.flatMap((one) => one ?? []);
+      return found.includes(undefined) || all.length > ANCHORS_MAX ? undefined : all;
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** The anchors of a condition; undefined where it has none. */
+export function anchorsOf(condition: Expression): Found {
+  const found = find(condition);
+  return found === undefined || found.length > ANCHORS_MAX ? undefined : found;
+}

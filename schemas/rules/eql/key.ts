@@ -1,0 +1,28 @@
+/** Join keys: the values of the `by` fields of one event, as one text. */
+import type { FieldView } from '../values.ts';
+import type { FieldNode } from './ast.ts';
+
+/** Gives the key of an event, or undefined where it can't join because a value is missing. */
+export type KeyOf = (fields: FieldView) => string | undefined;
+
+/**
+ * Compiles `by` fields. A value that is missing keeps the event out, unless the field is written
+ * with `?`: then null joins with null. A list is no value to join on.
+ */
+export function compileKey(by: readonly FieldNode[]): KeyOf {
+  if (by.length === 0) return () => '[]';
+  return (fields) => {
+    const values: unknown[] = [];
+    for (const { name, optional } of by) {
+      const value = fields.get(name) ?? null;
+      if (Array.isArray(value) || (value === null && !optional)) return undefined;
+      values.push(value);
+    }
+    return JSON.stringify(values);
+  };
+}
+
+/** The values of a key as texts; null is the empty text. */
+export function keyTexts(key: string): readonly string[] {
+  return (JSON.parse(key) as unknown[]).map((value) => (value === null ? '' : String(value)));
+}

@@ -1,0 +1,287 @@
+/**
+ * The state machine of a sequence. For each join key and step at most one partial match waits, the
+ * latest: a newer one that reaches the same step replaces it. An event is offered to `until` first
+ * and then to the steps from the last to the first, so that it never fills two steps of one match.
+ * The time from the first event to the last is at most maxspan, inclusive.
+ *
+ * Missing events (`![ ]`), as in Elasticsearch, in the order of events:
+ * - between two steps: such an event there ends the partial match;
+ * - before the first step or behind the last: there has to be a window of length maxspan with the
+ *   whole match in it and no such event. So a match with a missing event at its end is certain only
+ *   when that window has passed; `advance` says so.
+ */
+import type { Firing, Hit, StreamLimits, StreamState, StreamStats } from '../rule.ts';
+import type { RuleEvent } from '../values.ts';
+import type { Pipe } from './ast.ts';
+import { type KeyOf, keyTexts } from './key.ts';
+import { createPipes, END_OF_TIME_NS, type SavedPipe } from './pipes.ts';
+
+/** One step, `with runs` written out. */
+export interface Stage {
+  /** Which of the matcher's tests it waits for. */
+  readonly input: number;
+  readonly missing: boolean;
+  readonly keyOf: KeyOf;
+}
+
+interface Wanted {
+  readonly stages: readonly Stage[];
+  readonly until: Stage | undefined;
+  readonly maxspanNs: bigint | undefined;
+  readonly pipes: readonly Pipe[];
+}
+
+/** A partial match, or a whole one that waits for an absence. */
+interface Partial {
+  readonly firstNs: bigint;
+  /** The latest missing event before the first step; undefined where there was none. */
+  readonly leadNs: bigint | undefined;
+  readonly events: string[];
+}
+interface Pending {
+  readonly key: string;
+  readonly deadlineNs: bigint;
+  readonly events: readonly string[];
+}
+
+interface SavedSequence {
+  readonly stages: number;
+  readonly partials: readonly (readonly [string, string, string | null, readonly string[]])[];
+  readonly leads: readonly (readonly [string, string])[];
+  readonly pending: readonly (readonly [string, string, readonly string[]])[];
+  readonly pipes: readonly SavedPipe[];
+}
+
+/** What is worked out once a plan: where the steps stand that are no missing events. */
+interface Shape {
+  readonly first: number;
+  readonly last: number;
+  /** For each step the nearest step before it that is no missing event; -1 for none. */
+  readonly before: readonly number[];
+  readonly leading: boolean;
+  readonly trailing: boolean;
+}
+
+/** A sequence, ready to be opened as often as there are states. */
+export interface SequencePlan extends Wanted {
+  readonly shape: Shape;
+}
+
+export function planSequence(wanted: Wanted): SequencePlan {
+  const { stages } = wanted;
+  const first = stages.findIndex((stage) => !stage.missing);
+  const last = stages.findLastIndex((stage) => !stage.missing);
+  const before = stages.map((_stage, index) =>
+    stages.findLastIndex((stage, at) => at < index && !stage.missing),
+  );
+  const trailing = last < stages.length - 1;
+  return { ...wanted, shape: { first, last, before, leading: first > 0, trailing } };
+}
+
+const slot = (stage: number, key: string): string => `${stage}${key}`;
+
+class SequenceState implements StreamState {
+  readonly #plan: SequencePlan;
+  readonly #shape: Shape;
+  readonly #limits: StreamLimits;
+  readonly #pipes: ReturnType<typeof createPipes>;
+  /** By step and key, in the order of their last progress, so that the first is the stalest. */
+  readonly #partials = new Map<string, Partial>();
+  /** The latest leading missing event of a key. */
+  readonly #leads = new Map<string, bigint>();
+  /** Whole matches that wait for an absence, by their deadline. */
+  #pending: Pending[] = [];
+  #evicted = 0;
+
+  constructor(plan: SequencePlan, limits: StreamLimits, saved: SavedSequence | undefined) {
+    this.#plan = plan;
+    this.#shape = plan.shape;
+    this.#limits = limits;
+    this.#pipes = createPipes(plan.pipes, saved?.pipes);
+    if (saved === undefined) return;
+    if (saved.stages !== plan.stages.length) throw new Error('the saved state is of another rule');
+    for (const [place, firstNs, leadNs, events] of saved.partials) {
+      const lead = leadNs === null ? undefined : BigInt(leadNs);
+      this.#partials.set(place, { firstNs: BigInt(firstNs), leadNs: lead, events: [...events] });
+    }
+    for (const [key, timeNs] of saved.leads) this.#leads.set(key, BigInt(timeNs));
+    this.#pending = saved.pending.map(([key, deadlineNs, events]) => ({
+      key,
+      deadlineNs: BigInt(deadlineNs),
+      events,
+    }));
+  }
+
+  feed(event: RuleEvent, hits: readonly Hit[]): readonly Firing[] {
+    const out = this.#release(event.timeNs);
+    this.#offerUntil(hits);
+    for (let stage = this.#plan.stages.length - 1; stage >= 0; stage -= 1) {
+      const { input, missing, keyOf } = this.#plan.stages[stage] as Stage;
+      const hit = hits.find((one) => one.input === input);
+      const key = hit === undefined ? undefined : keyOf(hit.fields);
+      if (key === undefined) continue;
+      if (missing) this.#refute(stage, key, event);
+      else out.push(...this.#progress(stage, key, event));
+    }
+    this.#bound(event.timeNs);
+    return this.#pipes.push(out);
+  }
+
+  advance(timeNs: bigint): readonly Firing[] {
+    const out = this.#pipes.push(this.#release(timeNs));
+    if (timeNs < END_OF_TIME_NS) this.#expire(timeNs);
+    return timeNs < END_OF_TIME_NS ? out : [...out, ...this.#pipes.end()];
+  }
+
+  /** `until` ends every partial match of its key, before the event may complete one. */
+  #offerUntil(hits: readonly Hit[]): void {
+    const { until, stages } = this.#plan;
+    const hit = until && hits.find((one) => one.input === until.input);
+    const key = hit && until?.keyOf(hit.fields);
+    if (key === undefined) return;
+    for (let stage = 0; stage < stages.length; stage += 1) this.#partials.delete(slot(stage, key));
+  }
+
+  /** An event of a step that wants none. */
+  #refute(stage: number, key: string, event: RuleEvent): void {
+    const { first, last, before } = this.#shape;
+    if (stage < first) {
+      this.#leads.delete(key);
+      this.#leads.set(key, event.timeNs);
+    } else if (stage > last) {
+      this.#pending = this.#pending.filter((one) => one.key !== key);
+    } else {
+      this.#partials.delete(slot(before[stage] as number, key));
+    }
+  }
+
+  /** An event of a step: begins a partial match, or takes the waiting one further. */
+  #progress(stage: number, key: string, event: RuleEvent): readonly Firing[] {
+    const { first, last, before } = this.#shape;
+    let partial: Partial | undefined;
+    if (stage === first) {
+      const leadNs = this.#leads.get(key);
+      partial = { firstNs: event.timeNs, leadNs, events: [event.id] };
+    } else {
+      const place = slot(before[stage] as number, key);
+      partial = this.#partials.get(place);
+      if (partial === undefined) return [];
+      this.#partials.delete(place);
+      if (this.#isOver(partial.firstNs, event.timeNs)) return [];
+      partial.events.push(event.id);
+    }
+    if (stage === last) return this.#complete(key, partial, event.timeNs);
+    const place = slot(stage, key);
+    // Deleted first, so that it stands behind the partial matches that moved before it.
+    this.#partials.delete(place);
+    this.#partials.set(place, partial);
+    return [];
+  }
+
+  /** All steps have their events: it fires, waits for an absence, or is refuted by the past. */
+  #complete(key: string, partial: Partial, timeNs: bigint): readonly Firing[] {
+    const { leading, trailing } = this.#shape;
+    const { leadNs, firstNs, events } = partial;
+    const span = this.#plan.maxspanNs ?? 0n;
+    if (leading && !trailing && leadNs !== undefined && timeNs - leadNs <= span) return [];
+    if (trailing) {
+      const from = leading ? leadNs : firstNs;
+      const deadlineNs = from === undefined ? undefined : from + span;
+      if (deadlineNs !== undefined && deadlineNs >= timeNs) {
+        this.#wait({ key, deadlineNs, events });
+        return [];
+      }
+    }
+    return [{ timeNs, key: keyTexts(key), events }];
+  }
+
+  /** Keeps the pending matches in the order in which they become certain. */
+  #wait(pending: Pending): void {
+    const behind = this.#pending.findLastIndex((one) => one.deadlineNs <= pending.deadlineNs);
+    this.#pending.splice(behind + 1, 0, pending);
+  }
+
+  /** Fires what is certain when no event before `timeNs` comes any more. */
+  #release(timeNs: bigint): Firing[] {
+    const open = this.#pending.findIndex((one) => one.deadlineNs >= timeNs);
+    const count = open < 0 ? this.#pending.length : open;
+    if (count === 0) return [];
+    return this.#pending.splice(0, count).map(({ key, deadlineNs, events }) => ({
+      timeNs: deadlineNs,
+      key: keyTexts(key),
+      events,
+    }));
+  }
+
+  #isOver(fromNs: bigint, timeNs: bigint): boolean {
+    const { maxspanNs } = this.#plan;
+    return maxspanNs !== undefined && timeNs - fromNs > maxspanNs;
+  }
+
+  /** Forgets what can't match any more. */
+  #expire(timeNs: bigint): void {
+    if (this.#plan.maxspanNs === undefined) return;
+    for (const [place, { firstNs }] of this.#partials) {
+      if (this.#isOver(firstNs, timeNs)) this.#partials.delete(place);
+    }
+    for (const [key, leadNs] of this.#leads) {
+      if (this.#isOver(leadNs, timeNs)) this.#leads.delete(key);
+    }
+  }
+
+  /** Keeps the state within its limit: first what is dead goes, then the stalest. */
+  #bound(timeNs: bigint): void {
+    const most = this.#limits.groupsMax;
+    if (this.#size() <= most) return;
+    this.#expire(timeNs);
+    for (const store of [this.#partials, this.#leads]) {
+      for (const place of store.keys()) {
+        if (this.#size() <= most) return;
+        store.delete(place);
+        this.#evicted += 1;
+      }
+    }
+    const over = this.#size() - most;
+    this.#pending.splice(0, over);
+    this.#evicted += Math.max(0, over);
+  }
+
+  #size(): number {
+    return this.#partials.size + this.#leads.size + this.#pending.length;
+  }
+
+  save(): SavedSequence {
+    return {
+      stages: this.#plan.stages.length,
+      partials: [...this.#partials].map(([place, { firstNs, leadNs, events }]) => [
+        place,
+        String(firstNs),
+        leadNs === undefined ? null : String(leadNs),
+        [...events],
+      ]),
+      leads: [...this.#leads].map(([key, timeNs]) => [key, String(timeNs)]),
+      pending: this.#pending.map((one) => [one.key, String(one.deadlineNs), [...one.events]]),
+      pipes: this.#pipes.save(),
+    };
+  }
+
+  stats(): StreamStats {
+    let events = this.#pipes.held();
+    for (const partial of this.#partials.values()) events += partial.events.length;
+    for (const one of this.#pending) events += one.events.length;
+    return { groups: this.#size(), events, evicted: this.#evicted };
+  }
+}
+
+/**
+ * Opens the state of a sequence.
+ *
+ * @param saved of `save()` of a state with the same plan; another one's throws
+ */
+export function openSequence(
+  plan: SequencePlan,
+  limits: StreamLimits,
+  saved?: unknown,
+): StreamState {
+  return new SequenceState(plan, limits, saved as SavedSequence | undefined);
+}
