@@ -2,7 +2,7 @@
  * `telltale run`, the whole flow on one screen: open the stream, start the agent's channels and the
  * kernel sensor, run the command, close the stream, ship what is left.
  */
-import type { Clock, Draft, Log, Meter } from '#schemas';
+import type { Clock, Draft, Log, Meter, Random } from '#schemas';
 import { type CloseFields, openSession, type Session } from './session.ts';
 import type { Shipper } from './ship.ts';
 import type { Spool } from './spool.ts';
@@ -47,6 +47,7 @@ export interface RecordDeps {
   readonly spool: Spool;
   readonly shipper: Shipper;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Log;
   readonly meter: Meter;
   readonly sensor: Sensor;
@@ -66,9 +67,9 @@ export interface Recorded {
 
 /** Records one command from start to end. Rejects only when the command could not be started. */
 export async function record(deps: RecordDeps, command: Command): Promise<Recorded> {
-  const { spool, shipper, clock, log, meter } = deps;
+  const { spool, shipper, clock, random, log, meter } = deps;
   const session = openSession(
-    { spool, clock, log, meter },
+    { spool, clock, random, log, meter },
     { commandArgs: command.argv, cwd: command.cwd, settings: deps.settings },
   );
   shipper.start();

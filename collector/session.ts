@@ -2,7 +2,7 @@
  * One recorded session: sensors and agent channels put drafts in, the spool gets numbered events
  * out. Here stand the stream's first and last event, its heartbeats and its declared gaps.
  */
-import type { Clock, Draft, DraftOf, GapReason, Log, Meter } from '#schemas';
+import type { Clock, Draft, DraftOf, GapReason, Log, Meter, Random } from '#schemas';
 import { SCHEMA_VERSION } from '#schemas';
 import type { Spool } from './spool.ts';
 import { createStamper, type StampedEvent } from './stamp.ts';
@@ -50,6 +50,7 @@ export interface Session {
 interface SessionDeps {
   readonly spool: Spool;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Log;
   readonly meter: Meter;
   readonly settings?: SessionSettings;
@@ -59,7 +60,7 @@ interface SessionDeps {
 export function openSession(deps: SessionDeps, open: OpenFields): Session {
   const { spool, clock, log, meter } = deps;
   const settings = deps.settings ?? SESSION_DEFAULTS;
-  const stamper = createStamper(spool.identity, clock);
+  const stamper = createStamper(spool.identity, clock, deps.random);
   let sinceCheckpoint = 0;
   let dropped = 0;
   let closed = false;
@@ -70,7 +71,7 @@ export function openSession(deps: SessionDeps, open: OpenFields): Session {
     source: 'collector',
     assurance: 'verified' as const,
   });
-  const heartbeat = (): Draft => ({ kind: 'session.heartbeat', ...own(), ...stamper.checkpoint() });
+  const heartbeat = (): Draft => ({ kind: 'session.heartbeat', ...own() });
   const gap = (reason: GapReason, count: number): Draft => ({
     kind: 'gap',
     ...own(),
@@ -171,7 +172,7 @@ export function openSession(deps: SessionDeps, open: OpenFields): Session {
         endBeats();
         // Both go in beyond the spool's bound; only a full disk can keep them out.
         write(declareDropped());
-        write([{ kind: 'session.close', ...own(), ...stamper.checkpoint(), ...fields }]);
+        write([{ kind: 'session.close', ...own(), ...fields }]);
         closed = true;
         if (refused.length > 0) await makeRoom();
         if (refused.length > 0)

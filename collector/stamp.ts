@@ -1,23 +1,29 @@
 /**
- * Stamping: a draft becomes an event. It gets its stream, its number, its time of observation and
- * its place in the hash chain. From here on it can't be lost without a trace.
+ * Stamping: a draft becomes an event. It gets its stream, its number, its time of observation, the
+ * salt of its content and its place in the hash chain; a checkpoint gets its signature. From here
+ * on it can't be lost or altered without a trace.
  */
-import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import {
   type Clock,
-  chainNext,
-  chainStart,
   checkpointStatement,
+  createChain,
   type Draft,
+  digestOfForm,
   EVENT_BYTES_MAX,
-  encode,
   type Fault,
-  publicKeyText,
+  formsOf,
+  hasContent,
+  isCheckpoint,
+  isFinal,
+  kindSpec,
+  type Random,
+  SALT_BYTES,
   type StreamId,
   type TelltaleEvent,
   validate,
 } from '#schemas';
 import { fitDraft, shrink } from './fit.ts';
+import { createKeyChain } from './keys.ts';
 
 /** What all events of a stream share. */
 export interface StreamIdentity extends StreamId {
@@ -33,39 +39,76 @@ export interface StampedEvent {
 }
 
 export interface Stamper {
-  /** The event of a draft. A draft that can't be one becomes a `gap` that names the fault. */
+  /**
+   * The event of a draft. A draft that can't be one becomes a `gap` that names the fault. A
+   * checkpoint is signed, over all that was stamped before it and over itself. Throws behind a
+   * final checkpoint: the keys are gone.
+   */
   stamp(draft: Draft): StampedEvent;
-  /** Signed checkpoint fields over all events stamped so far. */
-  checkpoint(): { chain_count: number; chain_head: string; signature: string };
+  /** The key of the first checkpoint, for session.open. */
   readonly publicKey: string;
   /** How many events were stamped: the next number. */
   readonly count: number;
 }
 
-/** Makes the stamper of a new stream, with a signing key of its own that never leaves memory. */
-export function createStamper(identity: StreamIdentity, clock: Clock): Stamper {
-  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-  let head: Buffer = chainStart(identity);
-  let seq = 0;
+/** Salts are drawn so many at once: one call of the random source costs more than the bytes do. */
+const SALTS_AT_ONCE = 256;
 
-  function complete(draft: Draft): TelltaleEvent {
-    const { agent, host, user, tenant, session_id, stream_id } = identity;
-    const shared = Object.fromEntries(
-      Object.entries({ agent, host, user }).filter(([, v]) => v !== ''),
-    );
-    const observed_ts = clock.wallNs().toString();
-    return {
+function createSalts(random: Random): () => string {
+  let pool: Buffer = Buffer.alloc(0);
+  let at = 0;
+  return () => {
+    if (at === pool.length) {
+      const bytes = random.bytes(SALT_BYTES * SALTS_AT_ONCE);
+      pool = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+      at = 0;
+    }
+    at += SALT_BYTES;
+    const salt = pool.toString('hex', at - SALT_BYTES, at);
+    pool.fill(0, at - SALT_BYTES, at);
+    return salt;
+  };
+}
+
+/** Makes the stamper of a new stream. The same clock, random bytes and drafts give the same events. */
+export function createStamper(identity: StreamIdentity, clock: Clock, random: Random): Stamper {
+  const { agent, host, user, tenant, session_id, stream_id } = identity;
+  const shared = Object.fromEntries(
+    Object.entries({ agent, host, user, tenant, session_id, stream_id }).filter(
+      ([, value]) => value !== '',
+    ),
+  );
+  const keys = createKeyChain(random);
+  const firstKey = keys.publicKey;
+  const nextSalt = createSalts(random);
+  const chain = createChain(identity);
+  let seq = 0;
+  let closed = false;
+
+  /** What stands in an event beside its draft; `salt` is the event's own, should it need one. */
+  function complete(draft: Draft, salt: string): TelltaleEvent {
+    const spec = kindSpec(draft.kind);
+    const event: Record<string, unknown> = {
       ...draft,
       ...shared,
       tenant,
-      session_id,
-      stream_id,
       seq,
-      observed_ts,
-    } as TelltaleEvent;
+      observed_ts: clock.wallNs().toString(),
+    };
+    // Whatever a mapper put there: these are the stamper's own.
+    delete event.erased;
+    delete event.content_salt;
+    if (hasContent(spec, event)) event.content_salt = salt;
+    if (isCheckpoint(spec)) {
+      delete event.signature;
+      event.chain_count = seq;
+      event.chain_head = chain.head;
+      if (!isFinal(spec)) event.next_public_key = keys.prepare();
+    }
+    return event as unknown as TelltaleEvent;
   }
 
-  function invalid(draft: Draft, faults: readonly Fault[]): TelltaleEvent {
+  function invalid(draft: Draft, faults: readonly Fault[], salt: string): TelltaleEvent {
     const reason = faults.map((fault) => `${fault.where}: ${fault.what}`).join('; ');
     const gap: Draft = {
       kind: 'gap',
@@ -77,37 +120,41 @@ export function createStamper(identity: StreamIdentity, clock: Clock): Stamper {
       sensor_name: draft.source,
       reason: `${draft.kind}: ${reason}`,
     };
-    return complete(fitDraft(gap));
+    return complete(fitDraft(gap), salt);
+  }
+
+  function signed(event: TelltaleEvent): TelltaleEvent {
+    const signature = keys.sign(checkpointStatement(identity, event)).toString('base64');
+    return { ...event, signature } as TelltaleEvent;
   }
 
   function stamp(draft: Draft): StampedEvent {
+    if (closed) throw new Error(`${draft.kind} behind the close of its stream`);
+    const salt = nextSalt();
     let fitted = fitDraft(draft);
-    let decoded = validate(complete(fitted));
-    let event = decoded.ok ? decoded.event : invalid(draft, decoded.faults);
-    let bytes = encode(event);
-    while (decoded.ok && bytes.length > EVENT_BYTES_MAX) {
-      fitted = shrink(fitted);
-      decoded = validate(complete(fitted));
-      event = decoded.ok ? decoded.event : invalid(draft, decoded.faults);
-      bytes = encode(event);
+    for (;;) {
+      const decoded = validate(complete(fitted, salt));
+      let event = decoded.ok ? decoded.event : invalid(draft, decoded.faults, salt);
+      const spec = kindSpec(event.kind);
+      if (isCheckpoint(spec)) event = signed(event);
+      const { line, committed } = formsOf(event);
+      const bytes = Buffer.from(line, 'utf8');
+      if (decoded.ok && bytes.length > EVENT_BYTES_MAX) {
+        fitted = shrink(fitted);
+        continue;
+      }
+      chain.push(digestOfForm(committed));
+      closed = isFinal(spec);
+      seq++;
+      return { event, bytes };
     }
-    head = chainNext(head, bytes);
-    seq++;
-    return { event, bytes };
   }
 
   return {
     stamp,
-    checkpoint: () => signCheckpoint(identity, seq, head, privateKey),
-    publicKey: publicKeyText(publicKey),
+    publicKey: firstKey,
     get count() {
       return seq;
     },
   };
-}
-
-function signCheckpoint(id: StreamId, count: number, head: Buffer, key: KeyObject) {
-  const chain_head = head.toString('hex');
-  const signature = sign(null, checkpointStatement(id, count, chain_head), key).toString('base64');
-  return { chain_count: count, chain_head, signature };
 }

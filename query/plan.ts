@@ -19,11 +19,11 @@ export const RANGES_MAX = 100_000;
 export const DEAD_LETTERS_MAX = 1000;
 
 const field = (name: string): Field => ALL_FIELDS[name] as Field;
-/** Columns that hold content (prompts, outputs): read only when they are asked for. */
-export const CONTENT = Object.keys(ALL_FIELDS).filter((name) => field(name).content === true);
+/** Columns that hold long texts (prompts, outputs): read only when they are asked for. */
+export const CONTENT = Object.keys(ALL_FIELDS).filter((name) => field(name).body === true);
 /** All other columns. */
 export const NARROW: readonly string[] = Object.keys(ALL_FIELDS).filter(
-  (name) => field(name).content !== true,
+  (name) => field(name).body !== true,
 );
 const TEXTS = Object.keys(ALL_FIELDS).filter((name) => field(name).shape === 'text');
 const WITH = (name: string): readonly string[] =>
@@ -161,10 +161,7 @@ function pathCondition(path: string): Condition {
 }
 
 function textCondition(text: string): Condition {
-  const columns = [
-    ...TEXTS.filter((name) => field(name).content || name === 'command'),
-    'argv_line',
-  ];
+  const columns = [...TEXTS.filter((name) => field(name).body || name === 'command'), 'argv_line'];
   return condition(columns.map((name) => `${name} ILIKE {text:String}`).join(' OR '), {
     text: containing(checked('text', text)),
   });

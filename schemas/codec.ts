@@ -8,6 +8,7 @@
  *
  * The same bytes are what the chain hashes, what Kafka carries and what ClickHouse inserts.
  */
+import { contentFault } from './commit.ts';
 import type { Fault, Field } from './define.ts';
 import type { DeadReason } from './reasons.ts';
 import { type KindSpec, REGISTRY, type TelltaleEvent } from './registry.ts';
@@ -94,8 +95,19 @@ function faultOf(spec: KindSpec, name: string, field: Field, value: unknown): De
   return undefined;
 }
 
-/** Checks a parsed value against its kind. All faults name the field. */
+/**
+ * Checks a parsed value against its kind, as it comes from a collector: nothing of it is erased.
+ * All faults name the field.
+ */
 export function validate(value: unknown): Decoded {
+  const decoded = validateStored(value);
+  return decoded.ok && decoded.event.erased !== undefined
+    ? bad('invalid', 'erased', 'stands on the wire: content is erased from the store only')
+    : decoded;
+}
+
+/** The same for an event out of the store, of which content may have been erased. */
+export function validateStored(value: unknown): Decoded {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     return bad('invalid', '', 'is not a JSON object');
   const kind = (value as Loose).kind;
@@ -111,6 +123,8 @@ export function validate(value: unknown): Decoded {
     const fault = faultOf(spec, name, field, loose[name]);
     if (fault !== undefined) return fault;
   }
+  const fault = contentFault(spec, loose);
+  if (fault !== undefined) return { ok: false, reason: 'invalid', faults: [fault] };
   return { ok: true, event: value as TelltaleEvent };
 }
 

@@ -39,8 +39,13 @@ export interface Field<T = unknown> {
   readonly column: Column;
   /** The most UTF-8 bytes a string of it may have on the wire. */
   readonly bytesMax?: number;
-  /** Holds prompt, output or file content: read lazily, and behind its own scope. */
+  /**
+   * May hold a person's words or data. The chain covers a salted commitment to it instead of the
+   * value itself, so that it can be erased from the store without breaking any proof.
+   */
   readonly content?: boolean;
+  /** A long text (prompt, output): its column is read only when it is asked for. */
+  readonly body?: boolean;
   /** Only there for the type; never set. */
   readonly phantom?: T;
 }
@@ -49,8 +54,16 @@ interface Options {
   readonly otel?: string;
   readonly bytesMax?: number;
   readonly content?: boolean;
+  readonly body?: boolean;
   readonly index?: string;
 }
+
+type Marks = Pick<Field, 'otel' | 'content' | 'body'>;
+const marksOf = ({ otel, content, body }: Options): Marks => ({
+  ...(otel === undefined ? {} : { otel }),
+  ...(content === undefined ? {} : { content }),
+  ...(body === undefined ? {} : { body }),
+});
 
 const KEYWORD_BYTES_MAX = 256;
 const TEXT_BYTES_MAX = 64 * 1024;
@@ -67,8 +80,7 @@ function string(doc: string, options: Options, shape: Shape, column: Column): Fi
     schema: Type.String(),
     bytesMax,
     column: options.index === undefined ? column : { ...column, index: options.index },
-    ...(options.otel === undefined ? {} : { otel: options.otel }),
-    ...(options.content === undefined ? {} : { content: options.content }),
+    ...marksOf(options),
   };
 }
 
@@ -76,7 +88,7 @@ function string(doc: string, options: Options, shape: Shape, column: Column): Fi
 export const text = (doc: string, options: Options = {}): Field<string> =>
   string(doc, options, 'text', {
     type: 'String',
-    codec: options.content ? 'ZSTD(3)' : 'ZSTD(1)',
+    codec: options.body ? 'ZSTD(3)' : 'ZSTD(1)',
     absent: 'empty',
   });
 
@@ -180,7 +192,7 @@ export const list = (doc: string, options: Options = {}): Field<readonly string[
   schema: Type.Array(Type.String(), { maxItems: ENTRIES_MAX }),
   bytesMax: options.bytesMax ?? 1024 * 1024,
   column: { type: 'Array(String)', codec: 'ZSTD(1)', absent: 'empty' },
-  ...(options.otel === undefined ? {} : { otel: options.otel }),
+  ...marksOf(options),
 });
 
 /** Named strings: what has no field of its own. */
@@ -194,6 +206,7 @@ export const map = (
   schema: Type.Unsafe({ type: 'object', additionalProperties: { type: 'string' } }),
   bytesMax: options.bytesMax ?? 256 * 1024,
   column: { type: 'Map(LowCardinality(String), String)', codec: 'ZSTD(1)', absent: 'empty' },
+  ...marksOf(options),
 });
 
 export type FieldSet = Readonly<Record<string, Field>>;

@@ -21,7 +21,10 @@ import {
 import { GAP_REASONS } from './reasons.ts';
 
 const bloom = 'bloom_filter(0.01) GRANULARITY 4';
-const content = { bytesMax: CONTENT_BYTES_MAX, content: true } as const;
+/** A person's words or data: erasable. Which fields are, and why, stands in README.md. */
+const content = { content: true } as const;
+/** The same where it may be long. */
+const body = { bytesMax: CONTENT_BYTES_MAX, body: true, ...content } as const;
 
 /** How good the evidence of one event is. */
 export const ASSURANCES = ['verified', 'observed', 'reported', 'inferred'] as const;
@@ -64,7 +67,13 @@ export const ENVELOPE = {
   ppid: id32('Parent’s process id.', { otel: 'process.parent_pid' }),
   altered: list(
     'What the collector had to change to carry it: field, reason and measure, such as "output:truncated:9000000".',
+    content,
   ),
+  content_salt: hex(
+    'Random key of the commitments to the event’s content; there exactly when it has content.',
+    16,
+  ),
+  erased: map('Content that was erased since: the commitment to it, by field.'),
 } as const;
 
 /** Envelope fields that every event has. */
@@ -83,12 +92,15 @@ export const ENVELOPE_REQUIRED = [
 export const FIELDS = {
   // session and stream
   schema_version: keyword('Version of the event registry that the collector was built with.'),
-  command_args: list('The recorded command.', { otel: 'process.command_args' }),
+  command_args: list('The recorded command.', { ...content, otel: 'process.command_args' }),
   cwd: text('Working directory.', { otel: 'process.working_directory' }),
   public_key: text('Ed25519 public key of the stream’s checkpoints, base64 (raw 32 bytes).'),
   settings: map('What the collector was told: policy, limits, channels.'),
   chain_count: uint('How many events the chain head covers: all before this one.'),
   chain_head: hex('Hash over all events before this one, in order.', 32),
+  next_public_key: text(
+    'Ed25519 public key of the next checkpoint, base64 (raw 32 bytes); this one’s key is destroyed.',
+  ),
   signature: text('Ed25519 over the checkpoint statement, base64.'),
   close_reason: choice('Why recording ended.', [
     'exited',
@@ -104,9 +116,9 @@ export const FIELDS = {
   sensor_name: keyword('Which sensor or channel.'),
   sensor_rung: uint('Its rung on the ladder, 1 is the best.'),
   coverage: choice('What its self-check showed.', ['complete', 'partial', 'none']),
-  reason: text('Why, in words.'),
+  reason: text('Why, in words.', content),
   // conversation
-  prompt: text('What was asked.', { ...content }),
+  prompt: text('What was asked.', body),
   prompt_bytes: uint('Length of the prompt in UTF-8 bytes.'),
   model: keyword('Model that answered.', { otel: 'gen_ai.response.model' }),
   provider: keyword('Model provider.', { otel: 'gen_ai.provider.name' }),
@@ -119,26 +131,33 @@ export const FIELDS = {
   attempt: uint('Which attempt at the same request, from 0.'),
   http_status: uint('HTTP status.', { otel: 'http.response.status_code' }),
   phase: keyword('Which part of a turn: request, message, reasoning, final_answer.'),
-  text: text('What the model wrote.', { ...content }),
+  text: text('What the model wrote.', body),
   // tool
   tool: keyword('Tool name.', { otel: 'gen_ai.tool.name' }),
   tool_namespace: keyword('Where the tool comes from: functions, an MCP server.'),
   mcp_server: keyword('MCP server that serves the tool.'),
   arguments: text('The call’s arguments, as the agent gave them.', {
-    ...content,
+    ...body,
     otel: 'gen_ai.tool.call.arguments',
   }),
   command: text('The shell command that the call asks for, where it is one.', {
+    ...content,
     bytesMax: 1024 * 1024,
     index: 'text(tokenizer = splitByNonAlpha, preprocessor = lower(command))',
   }),
-  output: text('What the call gave back.', { ...content, otel: 'gen_ai.tool.call.result' }),
+  output: text('What the call gave back.', { ...body, otel: 'gen_ai.tool.call.result' }),
   output_bytes: uint('Length of the whole output in bytes, where known.'),
   outcome: choice('How it ended.', OUTCOMES),
-  error: text('The error, in the words of whoever reports it.', { otel: 'error.type' }),
+  error: text('The error, in the words of whoever reports it.', {
+    ...content,
+    otel: 'error.type',
+  }),
   exit_code: int('Exit code.', { otel: 'process.exit.code' }),
   duration_ns: uint('How long it took, in nanoseconds.'),
-  changes: list('Files that the agent says it changed: "add PATH", "update PATH", "delete PATH".'),
+  changes: list(
+    'Files that the agent says it changed: "add PATH", "update PATH", "delete PATH".',
+    content,
+  ),
   // approvals and policy
   decision: choice('The decision.', [
     'approved',
@@ -159,8 +178,8 @@ export const FIELDS = {
     'unknown',
   ]),
   scope: keyword('What the decision is for: once, session, always, domain.'),
-  shown_sha256: hex('SHA-256 of exactly what was shown for approval.', 32),
-  justification: text('The reason that was given with the request.'),
+  shown_sha256: hex('SHA-256 of exactly what was shown for approval.', 32, content),
+  justification: text('The reason that was given with the request.', content),
   policy: keyword('Policy in force.'),
   policy_version: keyword('Version of the policy.'),
   policy_type: choice('What the rule is about.', ['network', 'filesystem', 'command', 'tool']),
@@ -168,6 +187,7 @@ export const FIELDS = {
   // processes
   exe: text('Executable.', { otel: 'process.executable.path', bytesMax: 8192, index: bloom }),
   argv: list('The whole argument vector.', {
+    ...content,
     otel: 'process.command_args',
     bytesMax: 2 * 1024 * 1024,
   }),
@@ -207,7 +227,7 @@ export const FIELDS = {
   net_port: uint('Port.', { otel: 'server.port' }),
   net_path: text('Path of a unix socket.'),
   http_method: keyword('HTTP method.', { otel: 'http.request.method' }),
-  url: text('URL.', { otel: 'url.full' }),
+  url: text('URL.', { ...content, otel: 'url.full' }),
   net_bytes_in: uint('Bytes received.'),
   net_bytes_out: uint('Bytes sent.'),
   // stored, not sensed
@@ -215,10 +235,10 @@ export const FIELDS = {
   severity: keyword('Severity.'),
   fingerprint: text('What makes two alerts the same one.'),
   refs: list('Events that it is about, by event id.'),
-  note: text('What the investigator wrote.'),
+  note: text('What the investigator wrote.', content),
   tag: keyword('Tag.'),
   actor: keyword('Who did it.'),
   operation: text('What was read or exported.'),
   truncated: flag('Whether the source had cut the text already.'),
-  attrs: map('What has no field of its own.'),
+  attrs: map('What has no field of its own.', content),
 } as const;

@@ -1,6 +1,9 @@
 /** What everyone agrees on; imported as `#schemas`. */
+export * from './account.ts';
 export * from './alerts.ts';
+export * from './chain.ts';
 export * from './codec.ts';
+export * from './commit.ts';
 export type { Fault, Field, FieldSet, Kind, Role } from './define.ts';
 export { CONTENT_BYTES_MAX } from './define.ts';
 export { ASSURANCES, ATTRIBUTIONS, ENVELOPE, FIELDS, OUTCOMES } from './fields.ts';
@@ -11,8 +14,8 @@ export * from './ports.ts';
 export * from './ranges.ts';
 export * from './reasons.ts';
 export * from './registry.ts';
-export * from './stream.ts';
 export * from './table.ts';
 export * from './tiles.ts';
 export * from './topics.ts';
+export * from './verifier.ts';
 export { words } from './words.ts';

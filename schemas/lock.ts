@@ -15,6 +15,7 @@ export interface LockedField {
   readonly pattern?: string;
   readonly range?: readonly [number, number];
   readonly bytesMax?: number;
+  readonly content?: boolean;
 }
 
 export interface LockedKind {
@@ -41,6 +42,7 @@ function lockedField(field: Field): LockedField {
       ? {}
       : { range: [minimum, maximum] as const }),
     ...(field.bytesMax === undefined ? {} : { bytesMax: field.bytesMax }),
+    ...(field.content === undefined ? {} : { content: field.content }),
   };
 }
 
@@ -57,7 +59,8 @@ export function currentLock(): Lock {
 }
 
 function* fieldBreaks(name: string, was: LockedField, is: LockedField): Generator<string> {
-  for (const key of ['shape', 'column', 'absent', 'pattern'] as const)
+  // Whether a field is content decides how the chain covers it.
+  for (const key of ['shape', 'column', 'absent', 'pattern', 'content'] as const)
     if (was[key] !== is[key]) yield `field ${name}: ${key} was ${was[key]}, is ${is[key]}`;
   const lost = (was.values ?? []).filter((value) => !is.values?.includes(value));
   if (was.values !== undefined && is.values !== undefined && lost.length > 0)

@@ -58,3 +58,41 @@ export function missingRanges(ranges: Ranges, last: number): Ranges {
   if (next <= last) out.push([next, last]);
   return out;
 }
+
+/** A set from ranges in any order that may overlap; those that end before they begin are none. */
+export function normalRanges(ranges: readonly Range[]): Ranges {
+  const out: [number, number][] = [];
+  for (const [first, last] of [...ranges].sort((a, b) => a[0] - b[0])) {
+    if (!(first <= last)) continue;
+    const tail = out.at(-1);
+    if (tail !== undefined && first <= tail[1] + 1) tail[1] = Math.max(tail[1], last);
+    else out.push([first, last]);
+  }
+  return out;
+}
+
+/** What is in `a` and not in `b`; both are sets. Its cost is that of the pieces, not the numbers. */
+export function withoutRanges(a: Ranges, b: Ranges): Ranges {
+  const out: Range[] = [];
+  let at = 0;
+  for (const [first, last] of a) {
+    let next = first;
+    while (at < b.length && (b[at] as Range)[1] < first) at++;
+    for (let i = at; i < b.length && (b[i] as Range)[0] <= last; i++) {
+      const [from, to] = b[i] as Range;
+      if (from > next) out.push([next, from - 1]);
+      next = Math.max(next, to + 1);
+      if (to > last) break;
+      at = i;
+    }
+    if (next <= last) out.push([next, last]);
+  }
+  return out;
+}
+
+/** What of a set is at most `last`. */
+export function upTo(ranges: Ranges, last: number): Ranges {
+  return ranges
+    .filter(([first]) => first <= last)
+    .map(([first, end]): Range => [first, Math.min(end, last)]);
+}

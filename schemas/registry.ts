@@ -42,7 +42,13 @@ type Stamped =
   | 'observed_ts'
   | 'agent'
   | 'host'
-  | 'user';
+  | 'user'
+  | 'content_salt'
+  | 'erased'
+  | 'chain_count'
+  | 'chain_head'
+  | 'next_public_key'
+  | 'signature';
 type DraftFor<E> = E extends TelltaleEvent ? Omit<E, Stamped> : never;
 export type Draft = DraftFor<TelltaleEvent>;
 export type DraftOf<K extends KindName> = Extract<Draft, { kind: K }>;
@@ -58,6 +64,8 @@ export interface KindSpec {
   readonly required: ReadonlySet<string>;
   /** All field names in the order of canonical JSON (UTF-16 code units, RFC 8785). */
   readonly sorted: readonly string[];
+  /** Names of the fields that may hold a person's words or data, sorted. */
+  readonly content: readonly string[];
   readonly validator: Validator;
   readonly summary: (event: Readonly<Record<string, unknown>>) => string;
   readonly samples: readonly Readonly<Record<string, unknown>>[];
@@ -84,6 +92,9 @@ function build(kind: Declared): KindSpec {
     own,
     required,
     sorted: Object.keys(fields).sort(),
+    content: Object.keys(fields)
+      .filter((name) => fields[name]?.content === true)
+      .sort(),
     validator: compileKind(kind.kind, kind.doc, fields, required),
     summary: kind.summary,
     samples: kind.samples,
@@ -106,4 +117,4 @@ export function kindSpec(kind: KindName): KindSpec {
 }
 
 /** The version of the registry that is written into session.open. */
-export const SCHEMA_VERSION = '1';
+export const SCHEMA_VERSION = '2';

@@ -8,6 +8,7 @@ import { ALL_FIELDS } from './registry.ts';
 export const DATABASE = 'telltale';
 export const EVENTS_TABLE = `${DATABASE}.events`;
 export const DEAD_TABLE = `${DATABASE}.dead_letters`;
+export const ERASURES_TABLE = `${DATABASE}.erasures`;
 export const STREAMS_TABLE = `${DATABASE}.streams`;
 export const MIGRATIONS_TABLE = `${DATABASE}.migrations`;
 
@@ -60,6 +61,23 @@ export function deadTable(): string {
 ) ENGINE = MergeTree
 PARTITION BY toYYYYMM(parked_at)
 ORDER BY (tenant, session_id, stream_id, parked_at)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1`;
+}
+
+/** CREATE TABLE of the erasures: who had which content erased, when and why. Never the content. */
+export function erasuresTable(): string {
+  return `CREATE TABLE ${ERASURES_TABLE} (
+  tenant LowCardinality(String),
+  session_id UUID,
+  stream_id String COMMENT 'Of the event; with seq its id.',
+  seq Nullable(UInt32),
+  origin String COMMENT 'Of a dead letter instead of an event: where its bytes came from.',
+  fields Array(LowCardinality(String)) COMMENT 'What was erased of it.',
+  actor String COMMENT 'Who had it erased.',
+  reason String COMMENT 'Why, in words.',
+  erased_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
+) ENGINE = MergeTree
+ORDER BY (tenant, session_id, stream_id, erased_at)
 SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1`;
 }
 

@@ -11,7 +11,7 @@ import { createSeccompSensor } from '../../collector/sensors/seccomp.ts';
 import { createShipper, openTransport } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
 import type { StreamIdentity } from '../../collector/stamp.ts';
-import { createClock } from '../process/clock.ts';
+import { createClock, systemRandom } from '../process/clock.ts';
 import { uuidv7 } from '../process/ids.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { terminalLog } from '../process/log.ts';
@@ -88,6 +88,7 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
         spool,
         shipper,
         clock,
+        random: systemRandom,
         log,
         meter,
         sensor,

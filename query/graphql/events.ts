@@ -104,7 +104,7 @@ function fieldsOf(
   return Object.fromEntries(
     Object.entries(fields).map(([name, field]) => [
       camelCase(name),
-      field.content
+      field.body
         ? contentField(any, name, field)
         : plainField(any, name, field, required.has(name)),
     ]),

@@ -58,8 +58,18 @@ const CompletenessRef = builder.objectRef<Completeness>('Completeness').implemen
 
 const FaultRef = builder.objectRef<IntegrityFault>('IntegrityFault').implement({
   fields: (t) => ({
-    seq: t.expose('seq', { type: 'Long' }),
+    seq: t.expose('seq', { type: 'Long', description: 'Where it shows.' }),
+    kind: t.exposeString('kind', {
+      description:
+        'changed, checkpoint_changed, forged, wrong_key, unsigned, twice, fork, order, foreign, malformed, after_close; and what leaves events unverifiable: missing, no_key, key_lost, unknown_kind.',
+    }),
     what: t.exposeString('what'),
+    range: t.field({
+      type: RangeRef,
+      nullable: true,
+      description: 'The events it lies among, where it shows later than it is.',
+      resolve: ({ range }) => range ?? null,
+    }),
   }),
 });
 
@@ -68,15 +78,31 @@ const IntegrityRef = builder.objectRef<Integrity>('Integrity').implement({
   fields: (t) => ({
     verdict: t.exposeString('verdict', {
       description:
-        'intact: each checkpoint matches. broken: one does not. unverifiable: none could be checked.',
+        'intact: nothing is wrong, and the covered events are proved. broken: something was changed. unverifiable: nothing shows a change, but not all can be checked.',
     }),
+    events: t.expose('events', { type: 'Long', description: 'Events that were read.' }),
     checkpoints: t.expose('checkpoints', { type: 'Long' }),
     covered: t.expose('covered', {
       type: 'Long',
-      description: 'Events from 0 that a matching checkpoint covers.',
+      description:
+        'So many events from 0 on are proved unchanged, the checkpoint that proves them included.',
     }),
+    sealed: t.exposeBoolean('sealed', {
+      description: 'All of the stream is proved, up to its close.',
+    }),
+    erased: t.expose('erased', {
+      type: 'Long',
+      description: 'Events of which content was erased; the chain covers commitments to it.',
+    }),
+    unproved: t.field({
+      type: [RangeRef],
+      description: 'What no checkpoint proves though one stands behind it; the first of them.',
+      resolve: ({ unproved }) => unproved,
+    }),
+    faultCount: t.expose('faultCount', { type: 'Long' }),
     faults: t.field({
       type: [FaultRef],
+      description: 'The first of them.',
       resolve: ({ faults }) => faults.slice(0, LISTED_MAX),
     }),
   }),

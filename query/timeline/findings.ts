@@ -3,7 +3,7 @@
  * other or the kernel, refused things that happened, claimed things that did not.
  */
 import path from 'node:path';
-import { countRanges, eventId } from '#schemas';
+import { countRanges, eventId, provesChange } from '#schemas';
 import type { Analysis } from './analyse.ts';
 import type { Effects } from './effects.ts';
 import { present, type ToolCall } from './merge.ts';
@@ -50,7 +50,8 @@ const many = (count: number, one: string, more = `${one}s`): string =>
 function* ofStreams(data: SessionData): Generator<Finding> {
   for (const { streamId, completeness, integrity } of data.streams) {
     const where = data.streams.length === 1 ? '' : ` (stream ${streamId})`;
-    for (const fault of integrity?.faults ?? [])
+    const faults = integrity?.faults ?? [];
+    for (const fault of faults.filter(({ kind }) => provesChange(kind)))
       yield {
         kind: 'tampered',
         severity: 'high',

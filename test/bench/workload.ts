@@ -10,7 +10,7 @@ import { type Clock, type Draft, frameLines } from '#schemas';
 import { openSession, SESSION_DEFAULTS } from '../../collector/session.ts';
 import type { Spool } from '../../collector/spool.ts';
 import type { StreamIdentity } from '../../collector/stamp.ts';
-import { fakeLog, fakeMeter } from '../fakes/ports.ts';
+import { fakeLog, fakeMeter, fakeRandom } from '../fakes/ports.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const START_NS = 1_764_000_000_000_000_000n;
@@ -221,6 +221,7 @@ export async function recordDrafts(
   const deps = {
     spool: collectingSpool(identity, lines),
     clock,
+    random: fakeRandom(),
     log: fakeLog(),
     meter: fakeMeter(),
     settings: { ...SESSION_DEFAULTS, heartbeatMs: 3_600_000 },

@@ -3,10 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { CONTENT_BYTES_MAX, type Draft, kindSpec } from '#schemas';
 import { cutUtf8, fitDraft } from '../../collector/fit.ts';
 import { createStamper } from '../../collector/stamp.ts';
-import { fakeClock } from '../fakes/ports.ts';
+import { fakeClock, fakeRandom } from '../fakes/ports.ts';
 import { fileDraft, identity } from './drafts.ts';
 
-const stampOne = (draft: Draft) => createStamper(identity, fakeClock()).stamp(draft).event;
+const stampOne = (draft: Draft) =>
+  createStamper(identity, fakeClock(), fakeRandom()).stamp(draft).event;
 
 describe('fitDraft', () => {
   it('leaves a good draft as it is', () => {
@@ -76,7 +77,7 @@ describe('fitDraft', () => {
         fc.constant(null),
       ),
     );
-    const stamper = createStamper(identity, fakeClock());
+    const stamper = createStamper(identity, fakeClock(), fakeRandom());
     fc.assert(
       fc.property(junk, (more) => {
         const before = stamper.count;

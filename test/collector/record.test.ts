@@ -7,7 +7,7 @@ import { systemDisk } from '../../collector/disk.ts';
 import { type Exit, record, type Sensor } from '../../collector/record.ts';
 import { createShipper, type Transport } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
-import { createClock } from '../../deploy/process/clock.ts';
+import { createClock, systemRandom } from '../../deploy/process/clock.ts';
 import { uuidv7 } from '../../deploy/process/ids.ts';
 import { fakeLog, fakeMeter } from '../fakes/ports.ts';
 
@@ -28,7 +28,7 @@ async function shippedOf(sensor: Sensor): Promise<readonly TelltaleEvent[]> {
     close: async () => {},
     send: async (_session, frame) => void events.push(...unframe(frame).good.map((l) => l.event)),
   };
-  const ports = { log: fakeLog(), meter: fakeMeter(), clock: createClock() };
+  const ports = { log: fakeLog(), meter: fakeMeter(), clock: createClock(), random: systemRandom };
   const ids = { tenant: 't', session_id: uuidv7(), stream_id: uuidv7() };
   const identity = { ...ids, agent: 'x', host: 'h', user: 'u' };
   const spool = createSpool(

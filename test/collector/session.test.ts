@@ -7,7 +7,7 @@ import { systemDisk } from '../../collector/disk.ts';
 import { openSession, SESSION_DEFAULTS, type Session } from '../../collector/session.ts';
 import { createShipper, SHIP_DEFAULTS, ShipError, type Transport } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS, type Spool } from '../../collector/spool.ts';
-import { fakeClock, fakeLog, fakeMeter } from '../fakes/ports.ts';
+import { fakeClock, fakeLog, fakeMeter, fakeRandom } from '../fakes/ports.ts';
 import { fileDraft, identity } from './drafts.ts';
 
 let dir: string;
@@ -27,7 +27,7 @@ function open(bytesMax: number = SPOOL_DEFAULTS.bytesMax): {
     { ...SPOOL_DEFAULTS, dir, bytesMax },
     { disk: systemDisk, clock: fakeClock(), log: log },
   );
-  const deps = { spool, log, meter: fakeMeter(), clock: fakeClock() };
+  const deps = { spool, log, meter: fakeMeter(), clock: fakeClock(), random: fakeRandom() };
   const settings = { ...SESSION_DEFAULTS, checkpointEvents: 10 };
   const command = { commandArgs: ['sh', '-c', 'true'], cwd: '/srv', settings: {} };
   return { session: openSession({ ...deps, settings }, command), spool, log };
@@ -54,7 +54,7 @@ describe('session', () => {
     expect(events.filter((event) => event.kind === 'session.heartbeat').length).toBe(5);
     expect(accountFor(factsOf(events)).verdict).toBe('complete');
     const integrity = verifyChain(identity, events);
-    expect(integrity).toMatchObject({ verdict: 'intact', covered: events.length - 1, faults: [] });
+    expect(integrity).toMatchObject({ verdict: 'intact', covered: events.length, faults: [] });
     spool.close({ finished: true });
   });
 

@@ -15,7 +15,7 @@ import {
 } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
 import { createStamper } from '../../collector/stamp.ts';
-import { fakeClock, fakeLog, fakeMeter } from '../fakes/ports.ts';
+import { fakeClock, fakeLog, fakeMeter, fakeRandom } from '../fakes/ports.ts';
 import { fileDraft, identity } from './drafts.ts';
 
 let dir: string;
@@ -34,7 +34,7 @@ function spoolOf(count: number) {
     { ...SPOOL_DEFAULTS, dir },
     { disk: systemDisk, clock: fakeClock(), log: log },
   );
-  const stamper = createStamper(identity, fakeClock());
+  const stamper = createStamper(identity, fakeClock(), fakeRandom());
   for (let i = 0; i < count; i++) spool.append([stamper.stamp(fileDraft(`/work/f${i}`))]);
   onTestFinished(() => spool.close({ finished: true }));
   return { spool, log };

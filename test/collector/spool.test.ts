@@ -12,7 +12,7 @@ import {
   type Spool,
 } from '../../collector/spool.ts';
 import { createStamper, type StampedEvent } from '../../collector/stamp.ts';
-import { fakeClock, fakeLog } from '../fakes/ports.ts';
+import { fakeClock, fakeLog, fakeRandom } from '../fakes/ports.ts';
 import { fileDraft, identity } from './drafts.ts';
 
 let dir: string;
@@ -23,7 +23,7 @@ afterEach(() => fs.rmSync(dir, { recursive: true, force: true }));
 
 const settings = () => ({ ...SPOOL_DEFAULTS, dir });
 const events = (count: number): StampedEvent[] => {
-  const stamper = createStamper(identity, fakeClock());
+  const stamper = createStamper(identity, fakeClock(), fakeRandom());
   return Array.from({ length: count }, (_, i) => stamper.stamp(fileDraft(`/srv/file-${i}`)));
 };
 const deps = (log = fakeLog()) => ({ disk: systemDisk, clock: fakeClock(), log });
@@ -82,11 +82,11 @@ describe('spool', () => {
       import { systemDisk } from ${JSON.stringify(path.resolve('collector/disk.ts'))};
       import { createSpool, SPOOL_DEFAULTS } from ${JSON.stringify(path.resolve('collector/spool.ts'))};
       import { createStamper } from ${JSON.stringify(path.resolve('collector/stamp.ts'))};
-      import { fakeClock, fakeLog } from ${JSON.stringify(path.resolve('test/fakes/ports.ts'))};
+      import { fakeClock, fakeLog, fakeRandom } from ${JSON.stringify(path.resolve('test/fakes/ports.ts'))};
       import { fileDraft, identity } from ${JSON.stringify(path.resolve('test/collector/drafts.ts'))};
       const spool = createSpool(identity, { ...SPOOL_DEFAULTS, dir: ${JSON.stringify(dir)} },
         { disk: systemDisk, clock: fakeClock(), log: fakeLog() });
-      const stamper = createStamper(identity, fakeClock());
+      const stamper = createStamper(identity, fakeClock(), fakeRandom());
       for (let i = 0; i < 100; i++) spool.append([stamper.stamp(fileDraft('/f' + i))]);
       spool.release(30);
       process.kill(process.pid, 'SIGKILL');`;

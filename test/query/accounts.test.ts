@@ -140,7 +140,7 @@ describe('integrity', () => {
     expect((await ask(good.session)).streams[0].integrity).toEqual({
       verdict: 'intact',
       checkpoints: 1,
-      covered: 15,
+      covered: 16,
       faults: [],
     });
   });
@@ -153,7 +153,7 @@ describe('integrity', () => {
     const [stream] = (await ask(at.session)).streams;
     expect(stream.integrity).toMatchObject({
       verdict: 'broken',
-      faults: [{ seq: 4, what: 'the number stands twice' }],
+      faults: [{ seq: 4, what: 'the event stands twice' }],
     });
   });
 });

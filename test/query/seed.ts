@@ -1,7 +1,7 @@
 /** A small, fixed session for the query tests, made as the collector makes one. */
 import type { Draft, Store, TelltaleEvent } from '#schemas';
 import { createStamper, type StampedEvent } from '../../collector/stamp.ts';
-import { fakeClock } from '../fakes/ports.ts';
+import { fakeClock, fakeRandom } from '../fakes/ports.ts';
 
 export const TENANT = 'acme';
 export const OTHER_TENANT = 'globex';
@@ -157,7 +157,7 @@ export function stampStream(seed: SeedStream = {}): StampedEvent[] {
     host: seed.host ?? 'box-1',
     user: 'agent',
   };
-  const stamper = createStamper(identity, fakeClock(START_NS));
+  const stamper = createStamper(identity, fakeClock(START_NS), fakeRandom());
   const own = (ms: number) => ({ ts: at(ms), source: 'collector', assurance: 'verified' as const });
   const out: StampedEvent[] = [];
   const shift = BigInt(seed.shiftMs ?? 0) * 1_000_000n;
@@ -176,7 +176,6 @@ export function stampStream(seed: SeedStream = {}): StampedEvent[] {
     put({
       kind: 'session.close',
       ...own(99_000),
-      ...stamper.checkpoint(),
       close_reason: 'exited',
       exit_code: 0,
     } as Draft);

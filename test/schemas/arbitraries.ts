@@ -3,10 +3,14 @@
  * fast-check arbitraries that are valid by construction and as hostile as validity allows.
  */
 import fc from 'fast-check';
-import { type Field, type KindSpec, REGISTRY, type TelltaleEvent } from '#schemas';
+import { type Field, hasContent, type KindSpec, REGISTRY, type TelltaleEvent } from '#schemas';
 
 export const SESSION = '0193a5e0-0000-7000-8000-000000000001';
 export const STREAM = '0193a5e0-0000-7000-8000-0000000000aa';
+/** A salt like any other. */
+export const SALT = '00112233445566778899aabbccddeeff';
+/** Fields whose presence follows from the others. */
+const OF_CONTENT = new Set(['content_salt', 'erased']);
 const START_NS = 1_764_000_000_000_000_000n;
 const DAY_NS = 86_400_000_000_000n;
 
@@ -25,15 +29,22 @@ export function envelope(seq: number, kind: string): Record<string, unknown> {
   };
 }
 
+/** An event with the salt that its content needs, and none where it has no content. */
+export function salted<T extends object>(event: T): T {
+  const { content_salt: _none, ...rest } = event as { content_salt?: string; kind?: string };
+  const spec = REGISTRY.get(String(rest.kind));
+  const needed = spec !== undefined && hasContent(spec, rest);
+  return (needed ? { ...rest, content_salt: SALT } : rest) as T;
+}
+
 /** Every sample of every kind as a whole event, numbered from 0 in one stream. */
 export function sampleEvents(): TelltaleEvent[] {
   const all = [...REGISTRY.values()].flatMap((spec) =>
     spec.samples.map((sample) => ({ kind: spec.kind, sample })),
   );
-  return all.map(({ kind, sample }, seq) => ({
-    ...envelope(seq, kind),
-    ...sample,
-  })) as unknown as TelltaleEvent[];
+  return all.map(({ kind, sample }, seq) =>
+    salted({ ...envelope(seq, kind), ...sample }),
+  ) as unknown as TelltaleEvent[];
 }
 
 /** Characters that break out of something: quotes, escapes, markup, controls, direction marks. */
@@ -141,7 +152,14 @@ export function eventOf(spec: KindSpec): fc.Arbitrary<TelltaleEvent> {
     name === 'kind' ? fc.constant(spec.kind) : fieldValue(field, spec.required.has(name)),
   ]);
   const requiredKeys = [...spec.required] as never[];
-  return fc.record(Object.fromEntries(model), { requiredKeys, noNullPrototype: true }) as never;
+  const fields = Object.fromEntries(model.filter(([name]) => !OF_CONTENT.has(String(name))));
+  const event = fc.record(fields, { requiredKeys, noNullPrototype: true });
+  const salts = fieldValue(spec.fields.content_salt as Field, false);
+  return fc
+    .tuple(event, salts)
+    .map(([made, content_salt]) =>
+      hasContent(spec, made) ? { ...made, content_salt } : made,
+    ) as never;
 }
 
 /** Valid events of any kind. */

@@ -13,7 +13,7 @@ import {
   validate,
 } from '#schemas';
 import { KINDS } from '../../schemas/kinds/index.ts';
-import { anyEvent, envelope, eventOf, hostileText, sampleEvents } from './arbitraries.ts';
+import { anyEvent, envelope, eventOf, hostileText, salted, sampleEvents } from './arbitraries.ts';
 
 const kinds = [...REGISTRY.values()];
 const samples = sampleEvents();
@@ -56,7 +56,9 @@ describe.each(kinds.map((spec) => [spec.kind, spec] as const))('%s', (_kind, spe
   it('has samples, and they are valid', () => {
     expect(spec.samples.length).toBeGreaterThan(0);
     for (const sample of spec.samples)
-      expect(validate({ ...envelope(0, spec.kind), ...sample })).toMatchObject({ ok: true });
+      expect(validate(salted({ ...envelope(0, spec.kind), ...sample }))).toMatchObject({
+        ok: true,
+      });
   });
 
   it('has samples that show each required field, and a summary of each', () => {
@@ -193,7 +195,7 @@ describe('decode', () => {
   });
 
   it('refuses a map key twice', () => {
-    const event = { ...envelope(0, 'exit'), attrs: { a: '1', b: '2' } };
+    const event = salted({ ...envelope(0, 'exit'), attrs: { a: '1', b: '2' } });
     const text = canonical(event as unknown as TelltaleEvent).replace('"b":"2"', '"a":"2"');
     expect(decode(text)).toMatchObject({ ok: false, reason: 'not_canonical' });
   });

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   ALL_FIELDS,
   deadTable,
+  erasuresTable,
   eventsTable,
   rowOf,
   type Store,
@@ -23,7 +24,13 @@ let store: Store;
 beforeAll(async () => {
   store = await openStore(`chdb:${dir}`, { log: fakeLog() });
   await store.command('CREATE DATABASE wanted ENGINE = Atomic');
-  for (const statement of [eventsTable(), deadTable(), streamsTable(), streamsView()])
+  for (const statement of [
+    eventsTable(),
+    deadTable(),
+    erasuresTable(),
+    streamsTable(),
+    streamsView(),
+  ])
     await store.command(statement.replaceAll('telltale.', 'wanted.'));
   await migrate(store, { log: fakeLog() });
 });

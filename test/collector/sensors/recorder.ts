@@ -11,7 +11,7 @@ import {
   type SeccompDeps,
 } from '../../../collector/sensors/seccomp.ts';
 import { createStamper } from '../../../collector/stamp.ts';
-import { type FakeLog, fakeClock, fakeLog } from '../../fakes/ports.ts';
+import { type FakeLog, fakeClock, fakeLog, fakeRandom } from '../../fakes/ports.ts';
 
 /** The kernel and machine that the sensor is built for; elsewhere its tests are skipped. */
 export const here = process.platform === 'linux' && process.arch === 'x64';
@@ -31,7 +31,7 @@ const IDENTITY = {
 
 /** Throws unless every draft can be stamped as it is: neither refused nor cut. */
 export function proveEvents(drafts: readonly Draft[]): void {
-  const stamper = createStamper(IDENTITY, fakeClock());
+  const stamper = createStamper(IDENTITY, fakeClock(), fakeRandom());
   for (const draft of drafts) {
     const { event } = stamper.stamp(draft);
     const refused = event.kind === 'gap' && event.gap_reason === 'invalid';

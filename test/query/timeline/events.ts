@@ -1,6 +1,7 @@
 /** Events by hand for the timeline's tests: short to write, and valid by the registry. */
 import { type TelltaleEvent, validate } from '#schemas';
 import type { SessionData } from '../../../query/timeline/story.ts';
+import { salted } from '../../schemas/arbitraries.ts';
 
 export const SESSION = '019abcde-0000-7000-8000-000000000001';
 export const STREAM = '019abcde-0000-7000-8000-0000000000aa';
@@ -16,7 +17,7 @@ export function createEvents(stream = STREAM, check = true) {
   let seq = 0;
   const make = (ms: number, source: string, fields: Loose): TelltaleEvent => {
     const kernel = source === 'seccomp';
-    const event = {
+    const event = salted({
       tenant: 'default',
       session_id: SESSION,
       stream_id: stream,
@@ -29,7 +30,7 @@ export function createEvents(stream = STREAM, check = true) {
       host: 'box',
       user: 'kim',
       ...fields,
-    };
+    });
     if (!check) return event as unknown as TelltaleEvent;
     const checked = validate(event);
     if (!checked.ok) throw new Error(`${fields.kind}: ${JSON.stringify(checked)}`);
@@ -76,7 +77,17 @@ export function sessionOf(
           unaccounted: [],
           closed: true,
         },
-        integrity: { verdict: 'intact', checkpoints: 2, covered: events.length - 1, faults: [] },
+        integrity: {
+          verdict: 'intact',
+          events: events.length,
+          checkpoints: 2,
+          covered: events.length,
+          sealed: true,
+          erased: 0,
+          unproved: [],
+          faults: [],
+          faultCount: 0,
+        },
       },
     ],
     deadLetters: [],

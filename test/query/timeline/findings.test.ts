@@ -107,9 +107,14 @@ describe('findings', () => {
     const e = createEvents();
     const integrity = {
       verdict: 'broken',
+      events: 5,
       checkpoints: 1,
       covered: 0,
-      faults: [{ seq: 4, what: 'edited' }],
+      sealed: false,
+      erased: 0,
+      unproved: [],
+      faults: [{ seq: 4, kind: 'changed', what: 'edited' }],
+      faultCount: 1,
     } as const;
     const streams = [{ streamId: STREAM, integrity }];
     const [first] = buildStory(sessionOf([e.run(1, 2, 1, ['x'])], { streams })).findings;
