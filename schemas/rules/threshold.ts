@@ -1,0 +1,263 @@
+/**
+ * Threshold rules: at least so many events of one kind, or so many different values of a field,
+ * for one key within a time.
+ *
+ *     threshold:
+ *       where: EQL event query         which events count
+ *       after: EQL event query         optional: only events behind such a one, within `timespan`
+ *       by: session.id                 field or fields of the key
+ *       count: 5                       so many events
+ *       distinct: rule                 optional field, with
+ *       distinct_count: 3              so many different values of it among them
+ *       timespan: 2m                   inclusive; s, m, h, d
+ *
+ * The window slides: it holds the newest events that lie within `timespan`. A key that has fired
+ * begins anew, so that one burst is one alert for each `count` events of it.
+ */
+import { at, type Entry, type MapNode, textOf, textsOf } from './document.ts';
+import { compileKey, type KeyOf, keyTexts } from './eql/key.ts';
+import { typeOfField } from './eql/taxonomy.ts';
+import { quoted, refuse } from './faults.ts';
+import {
+  type EventMatcher,
+  type Firing,
+  type Hit,
+  type Matcher,
+  STREAM_LIMITS,
+  type StreamLimits,
+  type StreamMatcher,
+  type StreamState,
+} from './rule.ts';
+import type { RuleEvent } from './values.ts';
+
+/** Compiles the event query of an entry. */
+export type ReadQuery = (entry: Entry) => { readonly matcher: Matcher };
+
+const COUNT_MAX = 1000;
+const UNITS: Readonly<Record<string, bigint>> = {
+  s: 1_000_000_000n,
+  m: 60_000_000_000n,
+  h: 3_600_000_000_000n,
+  d: 86_400_000_000_000n,
+};
+
+/** An entry that has to be there. */
+export function needed(map: MapNode, key: string): Entry {
+  return at(map, key) ?? refuse('shape', map.place, `${quoted(key)} is missing`);
+}
+
+/** Refuses keys that nobody reads. */
+export function onlyKeys(map: MapNode, keys: readonly string[]): void {
+  const other = map.entries.find((entry) => !keys.includes(entry.key));
+  if (other === undefined) return;
+  refuse('shape', other.place, `unknown key ${quoted(other.key)}: there are ${keys.join(', ')}`);
+}
+
+/** A duration such as `10m`, in nanoseconds. */
+export function readSpan(entry: Entry): bigint {
+  const found = /^(\d{1,6})([smhd])$/.exec(textOf(entry));
+  const span = found === null ? 0n : BigInt(found[1] ?? 0) * (UNITS[found[2] ?? ''] ?? 0n);
+  if (span > 0n) return span;
+  return refuse('value', entry.value.place, `${entry.key} is a time such as 90s, 10m, 1h, 30d`);
+}
+
+/** A test of single events: an event query without pipes. */
+export function readTest(entry: Entry, readQuery: ReadQuery): EventMatcher {
+  const { matcher } = readQuery(entry);
+  if (matcher.type === 'event') return matcher.test;
+  return refuse('query', entry.value.place, `${entry.key} is an event query without pipes`);
+}
+
+/** Names of fields of our events, one or several. */
+export function readFields(entry: Entry): readonly string[] {
+  const names = textsOf(entry);
+  for (const name of names) {
+    const type = typeOfField(name);
+    if (type === undefined) refuse('field', entry.value.place, `unknown field ${quoted(name)}`);
+    if (type?.list) refuse('field', entry.value.place, `${quoted(name)} is a list`);
+  }
+  return names;
+}
+
+/** The key over some fields, all of which have to be there. */
+export function keyOver(names: readonly string[]): KeyOf {
+  const nowhere = { line: 1, column: 1 };
+  return compileKey(
+    names.map((name) => ({ node: 'field', name, optional: false, at: nowhere }) as const),
+  );
+}
+
+function readCount({ key, value }: Entry): number {
+  const count = value.type === 'scalar' ? value.value : undefined;
+  if (typeof count === 'number' && Number.isInteger(count) && count > 0 && count <= COUNT_MAX) {
+    return count;
+  }
+  return refuse('value', value.place, `${key} is a whole number from 1 to ${COUNT_MAX}`);
+}
+
+interface Plan {
+  readonly after: boolean;
+  readonly keyOf: KeyOf;
+  readonly distinctOf: KeyOf | undefined;
+  readonly count: number;
+  readonly distinctCount: number;
+  readonly spanNs: bigint;
+}
+
+interface Counted {
+  readonly id: string;
+  readonly timeNs: bigint;
+  readonly value: string;
+}
+interface Window {
+  /** The newest event of `after`; undefined where none is within reach. */
+  opener: Counted | undefined;
+  counted: Counted[];
+}
+
+type SavedCounted = readonly [string, string, string];
+interface SavedThreshold {
+  readonly windows: readonly (readonly [string, SavedCounted | null, readonly SavedCounted[]])[];
+}
+
+const saveCounted = ({ id, timeNs, value }: Counted): SavedCounted => [id, String(timeNs), value];
+const loadCounted = ([id, timeNs, value]: SavedCounted): Counted => ({
+  id,
+  timeNs: BigInt(timeNs),
+  value,
+});
+
+class ThresholdState implements StreamState {
+  readonly #plan: Plan;
+  readonly #limits: StreamLimits;
+  /** By key, in the order of their last event. */
+  readonly #windows = new Map<string, Window>();
+  #evicted = 0;
+
+  constructor(plan: Plan, limits: StreamLimits, saved: SavedThreshold | undefined) {
+    this.#plan = plan;
+    this.#limits = limits;
+    for (const [key, opener, counted] of saved?.windows ?? []) {
+      this.#windows.set(key, {
+        opener: opener === null ? undefined : loadCounted(opener),
+        counted: counted.map(loadCounted),
+      });
+    }
+  }
+
+  feed(event: RuleEvent, hits: readonly Hit[]): readonly Firing[] {
+    const out: Firing[] = [];
+    // `where` is asked first: an event that also opens does not count behind itself.
+    for (const hit of hits) {
+      const key = this.#plan.keyOf(hit.fields);
+      if (key === undefined) continue;
+      const window = this.#windows.get(key) ?? { opener: undefined, counted: [] };
+      this.#trim(window, event.timeNs);
+      if (hit.input === 0) out.push(...this.#count(key, window, event, hit));
+      else window.opener = { id: event.id, timeNs: event.timeNs, value: '' };
+      this.#windows.delete(key);
+      if (window.opener !== undefined || window.counted.length > 0) this.#windows.set(key, window);
+    }
+    this.#bound(event.timeNs);
+    return out;
+  }
+
+  #count(key: string, window: Window, event: RuleEvent, hit: Hit): readonly Firing[] {
+    const { after, distinctOf, count, distinctCount } = this.#plan;
+    if (after && window.opener === undefined) return [];
+    const value = distinctOf === undefined ? '' : distinctOf(hit.fields);
+    if (value === undefined) return [];
+    window.counted.push({ id: event.id, timeNs: event.timeNs, value });
+    if (window.counted.length > this.#limits.eventsPerGroupMax) {
+      window.counted.shift();
+      this.#evicted += 1;
+    }
+    if (window.counted.length < count) return [];
+    if (new Set(window.counted.map((one) => one.value)).size < distinctCount) return [];
+    const opener = window.opener === undefined ? [] : [window.opener];
+    const events = [...opener, ...window.counted].map(({ id }) => id);
+    window.opener = undefined;
+    window.counted = [];
+    return [{ timeNs: event.timeNs, key: keyTexts(key), events }];
+  }
+
+  /** Leaves out what lies further back than the time span. */
+  #trim(window: Window, timeNs: bigint): void {
+    const { spanNs } = this.#plan;
+    const { opener } = window;
+    if (opener !== undefined && timeNs - opener.timeNs > spanNs) window.opener = undefined;
+    const first = window.counted.findIndex((one) => timeNs - one.timeNs <= spanNs);
+    if (first !== 0) window.counted.splice(0, first < 0 ? window.counted.length : first);
+  }
+
+  advance(timeNs: bigint): readonly Firing[] {
+    for (const [key, window] of this.#windows) {
+      this.#trim(window, timeNs);
+      if (window.opener === undefined && window.counted.length === 0) this.#windows.delete(key);
+    }
+    return [];
+  }
+
+  #bound(timeNs: bigint): void {
+    if (this.#windows.size <= this.#limits.groupsMax) return;
+    this.advance(timeNs);
+    for (const key of this.#windows.keys()) {
+      if (this.#windows.size <= this.#limits.groupsMax) return;
+      this.#windows.delete(key);
+      this.#evicted += 1;
+    }
+  }
+
+  save(): SavedThreshold {
+    return {
+      windows: [...this.#windows].map(([key, { opener, counted }]) => [
+        key,
+        opener === undefined ? null : saveCounted(opener),
+        counted.map(saveCounted),
+      ]),
+    };
+  }
+
+  stats() {
+    let events = 0;
+    for (const window of this.#windows.values()) events += window.counted.length;
+    return { groups: this.#windows.size, events, evicted: this.#evicted };
+  }
+}
+
+const KEYS = ['where', 'after', 'by', 'count', 'distinct', 'distinct_count', 'timespan'];
+
+/** Compiles the body of a threshold rule; throws a `Refusal`. */
+export function compileThreshold(map: MapNode, readQuery: ReadQuery): Matcher {
+  onlyKeys(map, KEYS);
+  const where = readTest(needed(map, 'where'), readQuery);
+  const afterEntry = at(map, 'after');
+  const after = afterEntry === undefined ? [] : [readTest(afterEntry, readQuery)];
+  const by = readFields(needed(map, 'by'));
+  const distinct = at(map, 'distinct');
+  const distinctFields = distinct === undefined ? [] : readFields(distinct);
+  const distinctCount = distinct === undefined ? 1 : readCount(needed(map, 'distinct_count'));
+  const countEntry = at(map, 'count');
+  const count = countEntry === undefined ? distinctCount : readCount(countEntry);
+  if (countEntry === undefined && distinct === undefined) needed(map, 'count');
+  const spanNs = readSpan(needed(map, 'timespan'));
+  const inputs = [where, ...after];
+  const plan: Plan = {
+    after: after.length > 0,
+    keyOf: keyOver(by),
+    distinctOf: distinct === undefined ? undefined : keyOver(distinctFields),
+    count,
+    distinctCount,
+    spanNs,
+  };
+  const stream: StreamMatcher = {
+    inputs,
+    // The first event of `after` and the last counted one may lie two spans apart.
+    windowNs: after.length > 0 ? spanNs * 2n : spanNs,
+    fields: [...new Set([...by, ...distinctFields])],
+    groupBy: inputs.map(() => by),
+    open: (limits = STREAM_LIMITS, saved) =>
+      new ThresholdState(plan, limits, saved as SavedThreshold | undefined),
+  };
+  return { type: 'stream', stream };
+}
