@@ -1,6 +1,6 @@
 /** What goes wrong while load runs: kills, pauses, comings and goings, each counted. */
 import type { ChildProcess } from 'node:child_process';
-import { ended, isGone, type Site, say, sleep } from './site.ts';
+import { assigned, ended, isGone, type Site, say, sleep } from './site.ts';
 
 export interface FaultCounts {
   brokerKills: number;
@@ -35,6 +35,7 @@ export interface Group {
 
 export function startGroup(site: Site, size: number, counts: FaultCounts): Group {
   const members: ChildProcess[] = [];
+  const nameOf = new Map<ChildProcess, string>();
   const failures: string[] = [];
   let names = 0;
 
@@ -42,6 +43,7 @@ export function startGroup(site: Site, size: number, counts: FaultCounts): Group
     const name = `worker-${++names}`;
     const child = site.worker(name);
     members.push(child);
+    nameOf.set(child, name);
     child.once('exit', (code, signal) => {
       // A worker may only go when it is told to.
       if (members.includes(child)) failures.push(`${name} ended by itself: ${code ?? signal}`);
@@ -53,6 +55,7 @@ export function startGroup(site: Site, size: number, counts: FaultCounts): Group
     return child;
   };
   async function end(child: ChildProcess): Promise<void> {
+    if (!isGone(child)) await assigned(site, nameOf.get(child) ?? '');
     child.kill('SIGTERM');
     const code = await ended(child);
     if (code !== 0) failures.push(`a worker that was asked to stop ended with ${code}`);

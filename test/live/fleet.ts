@@ -64,7 +64,12 @@ async function harass(site: Site, group: Group, counts: FaultCounts, options: Fl
 }
 
 /** Kills the last collector in the middle of its load, and ships what it left in its spool. */
-async function killCollector(site: Site, child: ChildProcess, name: string, afterMs: number) {
+export async function killCollector(
+  site: Site,
+  child: ChildProcess,
+  name: string,
+  afterMs: number,
+) {
   while (readTruth(site.truthOf(name)).every(({ done }) => done === 0)) await sleep(100);
   await sleep(afterMs);
   child.kill('SIGKILL');

@@ -6,6 +6,7 @@
  * One JSON line a scenario; exit code 1 when one is not as it must be. See README.md.
  */
 import fs from 'node:fs';
+import { control } from './control.ts';
 import { FLEET, fleet } from './fleet.ts';
 import { recorder } from './recorder.ts';
 
@@ -19,6 +20,7 @@ const SCENARIOS: Readonly<Record<string, (events: number | undefined) => Promise
   'worker-kill': (events = 200_000) => recorder('worker-kill', events),
   'broker-kill': (events = 200_000) => recorder('broker-kill', events),
   fleet: (events = FLEET.events) => fleet({ ...FLEET, events }),
+  control: (events = 100_000) => control(events),
 };
 
 async function main(): Promise<number> {

@@ -12,7 +12,7 @@ import { openStore } from '../../deploy/stores/open.ts';
 import { accountsOf } from '../../query/accounts.ts';
 import { createRunner } from '../../query/run.ts';
 import { killBroker, noFaults } from './faults.ts';
-import { ended, openSite, type Site, say, sleep } from './site.ts';
+import { assigned, ended, openSite, type Site, say, sleep } from './site.ts';
 
 const LIMITS: QueryLimits = { timeMs: 60_000, memoryBytesMax: 4e9, rowsMax: 10 };
 const WORKER_KILLS = 2;
@@ -30,7 +30,8 @@ const WORKLOAD = `
 
 /** Runs a worker, and SIGKILLs it so many times, each time when it has committed something. */
 function runWorker(site: Site, kills: number) {
-  let worker = site.worker('worker-1');
+  let name = 'worker-1';
+  let worker = site.worker(name);
   const killing = (async () => {
     let before = 0;
     for (let n = 1; n <= kills; ) {
@@ -43,11 +44,13 @@ function runWorker(site: Site, kills: number) {
       say(`worker killed (${n}) at ${JSON.stringify(progress)}, the next one starts`);
       before = (await site.progress()).done;
       n++;
-      worker = site.worker(`worker-${n}`);
+      name = `worker-${n}`;
+      worker = site.worker(name);
     }
     return kills;
   })();
-  const stop = () => {
+  const stop = async () => {
+    await assigned(site, name);
     worker.kill('SIGTERM');
     return ended(worker);
   };

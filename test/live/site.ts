@@ -85,6 +85,12 @@ export function logLines(site: Site, prefix: string): Record<string, unknown>[] 
   );
 }
 
+/** Resolves when a worker is a member of the group: before that, SIGTERM may meet no handler. */
+export async function assigned(site: Site, name: string): Promise<void> {
+  while (!logLines(site, `${name}.`).some((line) => line.event === 'ingest.assigned'))
+    await sleep(POLL_MS);
+}
+
 /** Starts brokers and store, with topic and tables. */
 export async function openSite(options: SiteOptions): Promise<Site> {
   fs.mkdirSync(path.join(root, '.cache'), { recursive: true });
