@@ -1,5 +1,6 @@
 /** Plain fakes of the small ports: a log that keeps lines, a meter that adds up, a clock in hand. */
-import type { Clock, Log, LogFields, Meter } from '#schemas';
+import { createHash } from 'node:crypto';
+import type { Clock, Log, LogFields, Meter, Random } from '#schemas';
 
 export interface FakeLog extends Log {
   readonly lines: { level: string; event: string; fields: LogFields }[];
