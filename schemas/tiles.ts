@@ -127,6 +127,12 @@ export type TileFetch = (path: string) => Promise<Uint8Array | undefined>;
 /** A log's file is missing or is not what its name says. */
 export class TileError extends Error {
   override readonly name = 'TileError';
+  /** The file, as `tilePath` names it. */
+  readonly path: string;
+  constructor(path: string, what: string) {
+    super(`${path} ${what}`);
+    this.path = path;
+  }
 }
 
 /** Tiles that a reader keeps; a proof needs at most two a level. */
@@ -140,7 +146,7 @@ async function fetchTile(
   const own = await fetch(tilePath(tile));
   if (own !== undefined) return [own, tile.width];
   const full = await fetch(tilePath({ ...tile, width: TILE_WIDTH }));
-  if (full === undefined) throw new TileError(`${tilePath(tile)} is missing`);
+  if (full === undefined) throw new TileError(tilePath(tile), 'is missing');
   return [full, TILE_WIDTH];
 }
 
@@ -149,7 +155,7 @@ export async function readHashes(tile: Tile, fetch: TileFetch): Promise<Hash[]> 
   const [bytes, width] = await fetchTile(tile, fetch);
   const hashes = decodeHashes(bytes, width);
   if (hashes === undefined)
-    throw new TileError(`${tilePath(tile)} has ${bytes.length} bytes, not ${width} hashes`);
+    throw new TileError(tilePath(tile), `has ${bytes.length} bytes, not ${width} hashes`);
   return hashes.slice(0, tile.width);
 }
 
@@ -162,7 +168,7 @@ export async function readEntries(
   const tile: Tile = { level: 'entries', index, width };
   const [bytes, found] = await fetchTile(tile, fetch);
   const entries = decodeEntries(bytes, found);
-  if (entries === undefined) throw new TileError(`${tilePath(tile)} is not ${found} entries`);
+  if (entries === undefined) throw new TileError(tilePath(tile), `is not ${found} entries`);
   return entries.slice(0, width);
 }
 
@@ -178,7 +184,7 @@ export function tileReader(size: number, fetch: TileFetch): HashReader {
     const first = index * count;
     const tile = tileOf(level, Math.floor(first / TILE_WIDTH), size);
     if (tile === undefined || (first % TILE_WIDTH) + count > tile.width)
-      throw new TileError(`no subtree of height ${height} at ${index} in a tree of ${size}`);
+      throw new RangeError(`no subtree of height ${height} at ${index} in a tree of ${size}`);
     const path = tilePath(tile);
     let hashes = kept.get(path);
     if (hashes === undefined) {

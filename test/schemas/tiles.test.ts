@@ -147,7 +147,7 @@ describe('a tree that grows by its edge', () => {
     await expect(rootOf(200, tileReader(200, fetch))).rejects.toThrow(TileError);
     files.delete('tile/0/000');
     await expect(rootOf(200, tileReader(200, fetch))).rejects.toThrow(TileError);
-    await expect(inclusionProof(250, 300, tileReader(260, fetch))).rejects.toThrow(TileError);
+    await expect(inclusionProof(250, 300, tileReader(260, fetch))).rejects.toThrow(RangeError);
   });
 });
 
