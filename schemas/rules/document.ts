@@ -12,6 +12,7 @@ import {
   LineCounter,
   type ParsedNode,
   parseAllDocuments,
+  type YAMLMap,
 } from 'yaml';
 import { type Fault, type Outcome, outcome, type Place, quoted, refuse } from './faults.ts';
 import type { Scalar } from './values.ts';
@@ -81,6 +82,23 @@ function keyOf(node: ParsedNode | null, place: Place): string {
   return typeof node.source === 'string' ? node.source : String(value);
 }
 
+/** Keys are told apart here and not by the parser, whose check takes the square of their number. */
+function entriesOf(walk: Walk, map: YAMLMap, place: Place, depth: number): readonly Entry[] {
+  const seen = new Set<string>();
+  return map.items.map((pair): Entry => {
+    const node = pair.key as ParsedNode | null;
+    const where = node?.range ? placeOf(walk, node.range[0]) : place;
+    const key = keyOf(node, where);
+    if (seen.has(key)) refuse('yaml', where, `the key ${quoted(key)} stands here twice`);
+    seen.add(key);
+    return {
+      key,
+      place: where,
+      value: convert(walk, pair.value as ParsedNode | null, where, depth + 1),
+    };
+  });
+}
+
 function convert(walk: Walk, node: ParsedNode | null, parent: Place, depth: number): Node {
   const place = node?.range ? placeOf(walk, node.range[0]) : parent;
   if (++walk.nodes > NODES_MAX)
@@ -99,13 +117,7 @@ function convert(walk: Walk, node: ParsedNode | null, parent: Place, depth: numb
     return { type: 'list', items, place };
   }
   if (isMap(node)) {
-    const entries = node.items.map((pair): Entry => {
-      const key = pair.key as ParsedNode | null;
-      const where = key?.range ? placeOf(walk, key.range[0]) : place;
-      const value = convert(walk, pair.value as ParsedNode | null, where, depth + 1);
-      return { key: keyOf(key, where), place: where, value };
-    });
-    return { type: 'map', entries, place };
+    return { type: 'map', entries: entriesOf(walk, node, place, depth), place };
   }
   const { value, source } = node as { value: unknown; source?: string };
   if (value === null || typeof value === 'string' || typeof value === 'boolean')
@@ -142,7 +154,7 @@ function parse(text: string, file: string, lines: LineCounter): Document.Parsed[
       lineCounter: lines,
       schema: 'core',
       version: '1.2',
-      uniqueKeys: true,
+      uniqueKeys: false,
       prettyErrors: false,
       logLevel: 'silent',
     });

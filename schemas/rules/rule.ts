@@ -36,6 +36,7 @@ export interface RuleMeta extends Place {
  * that is a list has to hold an entry that does.
  */
 export interface Anchor {
+  /** A field's name; empty: any of the event's fields. */
   readonly field: string;
   readonly how: 'equals' | 'startswith' | 'endswith' | 'contains';
   readonly text: string;
@@ -95,6 +96,12 @@ export interface StreamState {
 
 export interface StreamMatcher {
   readonly inputs: readonly EventMatcher[];
+  /** How far back an event can matter, spans of chained rules added up; absent if there is no end. */
+  readonly windowNs?: bigint;
+  /** Every field that `feed` may read of a hit: keys, values, aliases. It reads nothing else. */
+  readonly fields: readonly string[];
+  /** For each input the fields of the rule's key, in the rule's order; empty where there is none. */
+  readonly groupBy: readonly (readonly string[])[];
   /** Opens a fresh state, or the one that `save` gave. */
   open(limits?: StreamLimits, saved?: unknown): StreamState;
 }

@@ -14,6 +14,12 @@ export interface FieldView {
   get(name: string): FieldValue | undefined;
   /** The names of the fields that the event has, for a search over the whole event. */
   names(): readonly string[];
+  /**
+   * The field's value as text in which case does not count (`fold`), an entry each for a list.
+   * Numbers and booleans stand as JSON writes them; what is missing or null is left out.
+   * Folded once an event, however many rules ask.
+   */
+  folded(name: string): readonly string[];
 }
 
 /** Where an event comes from, or where a rule looks: Sigma's three words for it, in lower case. */
@@ -48,10 +54,53 @@ export function coversSource(wanted: Logsource, source: Logsource | undefined): 
   );
 }
 
+/**
+ * Text in which case does not count: lower case, where a final sigma is a sigma like any other, so
+ * that a part of a folded text is the folded part.
+ */
+export function fold(text: string): string {
+  const lower = text.toLowerCase();
+  return lower.includes('ς') ? lower.replaceAll('ς', 'σ') : lower;
+}
+
+/** The texts of a value, one for each entry that is there and not null. */
+export function textsIn(value: FieldValue | undefined): readonly string[] {
+  if (value === undefined || value === null) return NONE;
+  if (typeof value === 'string') return [value];
+  if (typeof value !== 'object') return [String(value)];
+  return value.filter((entry) => entry !== null).map(String);
+}
+const NONE: readonly string[] = [];
+
+/** A number as telemetry writes it; undefined for what is none. */
+export function numberOf(value: Scalar): number | undefined {
+  if (typeof value === 'number') return value;
+  if (typeof value !== 'string' || value.trim() === '') return undefined;
+  const number = Number(value);
+  return Number.isNaN(number) ? undefined : number;
+}
+
+/** A view over `get` and `names` that remembers what it folded. */
+export function createView(source: Pick<FieldView, 'get' | 'names'>): FieldView {
+  const known = new Map<string, readonly string[]>();
+  return {
+    get: source.get,
+    names: source.names,
+    folded: (name) => {
+      let texts = known.get(name);
+      if (texts === undefined) {
+        texts = textsIn(source.get(name)).map(fold);
+        known.set(name, texts);
+      }
+      return texts;
+    },
+  };
+}
+
 /** The fields of a plain object, its own ones only: a field called `__proto__` finds nothing. */
 export function recordView(record: Readonly<Record<string, FieldValue | undefined>>): FieldView {
-  return {
+  return createView({
     get: (name) => (Object.hasOwn(record, name) ? record[name] : undefined),
     names: () => Object.keys(record).filter((name) => record[name] !== undefined),
-  };
+  });
 }

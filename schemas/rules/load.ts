@@ -1,0 +1,101 @@
+/**
+ * A folder of rules: documents of both languages, with the references between them resolved. Each
+ * document is compiled or refused on its own; a rule that needs a refused one is refused with it.
+ */
+import { at, type MapNode, readDocuments, type Warning } from './document.ts';
+import { compileEql } from './eql/compile.ts';
+import { type Fault, type Outcome, outcome, quoted } from './faults.ts';
+import type { Rule } from './rule.ts';
+import { type Correlation, readCorrelation } from './sigma/correlation.ts';
+import { linkSigma } from './sigma/link.ts';
+import { type Detection, type Filter, readDetection, readFilter } from './sigma/rule.ts';
+import type { Placeholders } from './sigma/value.ts';
+
+export interface RuleFile {
+  /** As it is to stand in faults. */
+  readonly file: string;
+  readonly text: string;
+}
+
+export interface LoadOptions {
+  /** What `%name%` stands for where a rule says `expand`. */
+  readonly placeholders?: Placeholders;
+}
+
+export interface Loaded {
+  readonly rules: readonly Rule[];
+  /** Why documents were refused. */
+  readonly faults: readonly Fault[];
+  readonly warnings: readonly Warning[];
+}
+
+type Compiled = { readonly type: 'eql'; readonly rule: Rule } | Detection | Correlation | Filter;
+
+/** Compiles one document by what it has: a query, a correlation, a filter, or a detection. */
+function compile(map: MapNode, placeholders: Placeholders): Compiled {
+  const has = (key: string) => at(map, key) !== undefined;
+  const language = at(map, 'language')?.value;
+  const eql = language?.type === 'scalar' && language.value === 'eql';
+  if (eql || has('query')) return { type: 'eql', rule: compileEql(map) };
+  if (has('correlation')) return readCorrelation(map);
+  if (has('filter')) return readFilter(map, placeholders);
+  return readDetection(map, placeholders);
+}
+
+/** The words by which other documents may refer to this one. */
+function namesOf(map: MapNode): readonly string[] {
+  return ['id', 'name'].flatMap((key) => {
+    const value = at(map, key)?.value;
+    return value?.type === 'scalar' && typeof value.value === 'string' ? [value.value] : [];
+  });
+}
+
+/** Ids are what alerts and correlations know a rule by: two of the same are one too many. */
+function withoutTwins(rules: readonly Rule[], faults: Fault[]): readonly Rule[] {
+  const first = new Map<string, Rule>();
+  return rules.filter((rule) => {
+    const { id, file, line, column } = rule.meta;
+    const other = first.get(id);
+    if (other === undefined) {
+      first.set(id, rule);
+      return true;
+    }
+    const reason = `the id ${quoted(id)} is taken by ${other.meta.file}:${other.meta.line}`;
+    faults.push({ file, line, column, code: 'reference', reason });
+    return false;
+  });
+}
+
+/** Loads rule files; what can't be compiled is left out and told. Never throws. */
+export function loadRules(files: readonly RuleFile[], options: LoadOptions = {}): Loaded {
+  const placeholders = options.placeholders ?? new Map();
+  const faults: Fault[] = [];
+  const refused = new Set<string>();
+  const compiled: Compiled[] = [];
+  for (const { file, text } of files)
+    for (const document of readDocuments(text, file)) {
+      const result: Outcome<Compiled> = document.ok
+        ? outcome(() => compile(document.value, placeholders))
+        : document;
+      if (result.ok) compiled.push(result.value);
+      else {
+        faults.push(result.fault);
+        if (document.ok) for (const name of namesOf(document.value)) refused.add(name);
+      }
+    }
+  const ofType = <T extends Compiled['type']>(type: T) =>
+    compiled.filter((one): one is Extract<Compiled, { type: T }> => one.type === type);
+  const linked = linkSigma({
+    detections: ofType('detection'),
+    correlations: ofType('correlation'),
+    filters: ofType('filter'),
+    refused,
+  });
+  faults.push(...linked.faults);
+  const rules = withoutTwins([...linked.rules, ...ofType('eql').map(({ rule }) => rule)], faults);
+  return {
+    rules,
+    faults,
+    warnings: [...linked.warnings, ...rules.flatMap(({ warnings }) => warnings)],
+  };
+}
