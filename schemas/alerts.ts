@@ -15,9 +15,16 @@ export type AlertLevel = (typeof ALERT_LEVELS)[number];
 
 /**
  * What may become of an alert after it was raised. `withdrawn`: an event that came late changed
- * the order of things, and in the true order the rule does not match.
+ * the order of things, and in the true order the rule does not match. `standing`: it does after
+ * all. `delivered`: the receiver in `note` has it.
  */
-export const ALERT_STATES = ['withdrawn', 'acknowledged', 'resolved'] as const;
+export const ALERT_STATES = [
+  'withdrawn',
+  'standing',
+  'delivered',
+  'acknowledged',
+  'resolved',
+] as const;
 export type AlertState = (typeof ALERT_STATES)[number];
 
 /** One event that took part, in the order in which the rule matched. */
@@ -103,6 +110,24 @@ export function alertLine({ rule, ...alert }: Alert): string {
   });
 }
 
+/** The row of a change of state as JSONEachRow, without a newline; `changedMs` since 1970. */
+export function alertStateLine(
+  { tenant, fingerprint }: Pick<Alert, 'tenant' | 'fingerprint'>,
+  state: AlertState,
+  actor: string,
+  note: string,
+  changedMs: number,
+): string {
+  return JSON.stringify({
+    tenant,
+    fingerprint,
+    state,
+    actor: actor.toWellFormed(),
+    note: note.toWellFormed(),
+    changed_at: (changedMs / 1000).toFixed(3),
+  });
+}
+
 /** CREATE TABLE of the alerts: one row an alert, never changed. */
 export function alertsTable(): string {
   return `CREATE TABLE ${ALERTS_TABLE} (
@@ -133,7 +158,7 @@ export function alertStatesTable(): string {
   return `CREATE TABLE ${ALERT_STATES_TABLE} (
   tenant LowCardinality(String),
   fingerprint FixedString(32),
-  state LowCardinality(String) COMMENT 'withdrawn, acknowledged, resolved.',
+  state LowCardinality(String) COMMENT 'withdrawn, standing, delivered, acknowledged, resolved.',
   actor LowCardinality(String) COMMENT 'Who: the engine, or a person.',
   note String,
   changed_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')

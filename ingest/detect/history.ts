@@ -1,0 +1,66 @@
+/**
+ * What the table holds of sessions and of their alerts: from it a worker that has just started, or
+ * was given a partition, makes its rules' state again.
+ */
+import {
+  ALERTS_TABLE,
+  EVENTS_TABLE,
+  fromRow,
+  type QueryLimits,
+  type Row,
+  rowOf,
+  type Store,
+  selectEvent,
+  type TelltaleEvent,
+} from '#schemas';
+
+/** The most events of one session that are read again; of a longer one the last count. */
+export const HISTORY_EVENTS_MAX = 200_000;
+const LIMITS: QueryLimits = {
+  timeMs: 60_000,
+  memoryBytesMax: 1024 ** 3,
+  rowsMax: HISTORY_EVENTS_MAX,
+};
+
+export interface SessionKey {
+  readonly tenant: string;
+  readonly session_id: string;
+}
+
+const WHERE = 'WHERE tenant = {tenant:String} AND session_id = {session:UUID}';
+
+/**
+ * The events of a session in blocks, each stream in the order of its numbers. Rejects with
+ * `StoreError`. A row that this program does not know the kind of is left out.
+ */
+export async function* sessionHistory(
+  store: Store,
+  { tenant, session_id }: SessionKey,
+  signal: AbortSignal,
+): AsyncGenerator<readonly TelltaleEvent[]> {
+  const text = `SELECT ${selectEvent()} FROM ${EVENTS_TABLE} ${WHERE}
+    AND (stream_id, seq) IN (SELECT stream_id, seq FROM ${EVENTS_TABLE} ${WHERE}
+      ORDER BY observed_ts DESC LIMIT {limit:UInt32})
+    ORDER BY stream_id, seq`;
+  const params = { tenant, session: session_id, limit: HISTORY_EVENTS_MAX };
+  for await (const rows of store.stream<Row>({ text, params }, LIMITS, signal))
+    yield rows.flatMap((row) => eventOf(row) ?? []);
+}
+
+function eventOf(row: Row): TelltaleEvent | undefined {
+  try {
+    return fromRow(rowOf(row));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Fingerprints of the alerts that the table has of a session. */
+export async function knownAlerts(
+  store: Store,
+  { tenant, session_id }: SessionKey,
+): Promise<ReadonlySet<string>> {
+  const text = `SELECT DISTINCT toString(fingerprint) AS fingerprint FROM ${ALERTS_TABLE} ${WHERE}`;
+  const rows = await store.query({ text, params: { tenant, session: session_id } }, LIMITS);
+  return new Set(rows.map((row) => String(row.fingerprint)));
+}
