@@ -5,6 +5,7 @@
  *     threshold:
  *       where: EQL event query         which events count
  *       after: EQL event query         optional: only events behind such a one, within `timespan`
+ *       after_silence: 30m             optional: such a one opens only if none came for that long
  *       by: session.id                 field or fields of the key
  *       count: 5                       so many events
  *       distinct: rule                 optional field, with
@@ -97,6 +98,7 @@ function readCount({ key, value }: Entry): number {
 
 interface Plan {
   readonly after: boolean;
+  readonly silenceNs: bigint;
   readonly keyOf: KeyOf;
   readonly distinctOf: KeyOf | undefined;
   readonly count: number;
@@ -113,11 +115,19 @@ interface Window {
   /** The newest event of `after`; undefined where none is within reach. */
   opener: Counted | undefined;
   counted: Counted[];
+  /** When an event of `after` came last; kept where a silence is waited for. */
+  lastNs: bigint | undefined;
 }
 
 type SavedCounted = readonly [string, string, string];
+type SavedWindow = readonly [
+  key: string,
+  opener: SavedCounted | null,
+  counted: readonly SavedCounted[],
+  lastNs: string | null,
+];
 interface SavedThreshold {
-  readonly windows: readonly (readonly [string, SavedCounted | null, readonly SavedCounted[]])[];
+  readonly windows: readonly SavedWindow[];
 }
 
 const saveCounted = ({ id, timeNs, value }: Counted): SavedCounted => [id, String(timeNs), value];
@@ -126,6 +136,10 @@ const loadCounted = ([id, timeNs, value]: SavedCounted): Counted => ({
   timeNs: BigInt(timeNs),
   value,
 });
+
+const NEW = (): Window => ({ opener: undefined, counted: [], lastNs: undefined });
+const isEmpty = ({ opener, counted, lastNs }: Window): boolean =>
+  opener === undefined && counted.length === 0 && lastNs === undefined;
 
 class ThresholdState implements StreamState {
   readonly #plan: Plan;
@@ -137,10 +151,11 @@ class ThresholdState implements StreamState {
   constructor(plan: Plan, limits: StreamLimits, saved: SavedThreshold | undefined) {
     this.#plan = plan;
     this.#limits = limits;
-    for (const [key, opener, counted] of saved?.windows ?? []) {
+    for (const [key, opener, counted, lastNs] of saved?.windows ?? []) {
       this.#windows.set(key, {
         opener: opener === null ? undefined : loadCounted(opener),
         counted: counted.map(loadCounted),
+        lastNs: lastNs === null ? undefined : BigInt(lastNs),
       });
     }
   }
@@ -151,15 +166,24 @@ class ThresholdState implements StreamState {
     for (const hit of hits) {
       const key = this.#plan.keyOf(hit.fields);
       if (key === undefined) continue;
-      const window = this.#windows.get(key) ?? { opener: undefined, counted: [] };
+      const window = this.#windows.get(key) ?? NEW();
       this.#trim(window, event.timeNs);
       if (hit.input === 0) out.push(...this.#count(key, window, event, hit));
-      else window.opener = { id: event.id, timeNs: event.timeNs, value: '' };
+      else this.#openBy(window, event);
       this.#windows.delete(key);
-      if (window.opener !== undefined || window.counted.length > 0) this.#windows.set(key, window);
+      if (!isEmpty(window)) this.#windows.set(key, window);
     }
     this.#bound(event.timeNs);
     return out;
+  }
+
+  /** An event of `after`; where a silence is asked for, only the first one behind it opens. */
+  #openBy(window: Window, { id, timeNs }: RuleEvent): void {
+    const { silenceNs } = this.#plan;
+    const { lastNs } = window;
+    if (silenceNs > 0n) window.lastNs = timeNs;
+    const silent = lastNs !== undefined && timeNs - lastNs >= silenceNs;
+    if (silenceNs === 0n || silent) window.opener = { id, timeNs, value: '' };
   }
 
   #count(key: string, window: Window, event: RuleEvent, hit: Hit): readonly Firing[] {
@@ -193,7 +217,7 @@ class ThresholdState implements StreamState {
   advance(timeNs: bigint): readonly Firing[] {
     for (const [key, window] of this.#windows) {
       this.#trim(window, timeNs);
-      if (window.opener === undefined && window.counted.length === 0) this.#windows.delete(key);
+      if (isEmpty(window)) this.#windows.delete(key);
     }
     return [];
   }
@@ -210,10 +234,11 @@ class ThresholdState implements StreamState {
 
   save(): SavedThreshold {
     return {
-      windows: [...this.#windows].map(([key, { opener, counted }]) => [
+      windows: [...this.#windows].map(([key, { opener, counted, lastNs }]) => [
         key,
         opener === undefined ? null : saveCounted(opener),
         counted.map(saveCounted),
+        lastNs === undefined ? null : String(lastNs),
       ]),
     };
   }
@@ -225,7 +250,9 @@ class ThresholdState implements StreamState {
   }
 }
 
-const KEYS = ['where', 'after', 'by', 'count', 'distinct', 'distinct_count', 'timespan'];
+const KEYS = [
+  ...['where', 'after', 'after_silence', 'by', 'count', 'distinct', 'distinct_count', 'timespan'],
+];
 
 /** Compiles the body of a threshold rule; throws a `Refusal`. */
 export function compileThreshold(map: MapNode, readQuery: ReadQuery): Matcher {
@@ -241,9 +268,13 @@ export function compileThreshold(map: MapNode, readQuery: ReadQuery): Matcher {
   const count = countEntry === undefined ? distinctCount : readCount(countEntry);
   if (countEntry === undefined && distinct === undefined) needed(map, 'count');
   const spanNs = readSpan(needed(map, 'timespan'));
+  const silence = at(map, 'after_silence');
+  const silenceNs = silence === undefined ? 0n : readSpan(silence);
+  if (silence !== undefined) needed(map, 'after');
   const inputs = [where, ...after];
   const plan: Plan = {
     after: after.length > 0,
+    silenceNs,
     keyOf: keyOver(by),
     distinctOf: distinct === undefined ? undefined : keyOver(distinctFields),
     count,
@@ -252,8 +283,8 @@ export function compileThreshold(map: MapNode, readQuery: ReadQuery): Matcher {
   };
   const stream: StreamMatcher = {
     inputs,
-    // The first event of `after` and the last counted one may lie two spans apart.
-    windowNs: after.length > 0 ? spanNs * 2n : spanNs,
+    // What counts lies up to a span behind what opens, and the silence lies before that.
+    windowNs: spanNs + (after.length > 0 ? spanNs : 0n) + silenceNs,
     fields: [...new Set([...by, ...distinctFields])],
     groupBy: inputs.map(() => by),
     open: (limits = STREAM_LIMITS, saved) =>

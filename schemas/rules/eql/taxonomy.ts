@@ -10,20 +10,15 @@
  */
 import type { Field } from '../../define.ts';
 import { ALL_FIELDS, REGISTRY, type TelltaleEvent } from '../../registry.ts';
+import type { Kinship, Program } from '../lineage.ts';
 import { createView, type FieldValue, type FieldView, type LogView } from '../values.ts';
 import type { FieldType } from './operand.ts';
 
 /** Where EQL's view of an event is found among its views. */
 export const EQL_SOURCE = { product: 'telltale', service: 'eql' } as const;
 
-/** The process that started the one an event is about, where the caller knows it. */
-export interface Parent {
-  readonly exe?: string;
-  readonly argv?: readonly string[];
-}
-
 type Loose = Readonly<Record<string, FieldValue | undefined>>;
-type Derive = (event: Loose, parent: Parent | undefined) => FieldValue | undefined;
+type Derive = (event: Loose, kin: Kinship) => FieldValue | undefined;
 interface Derived {
   readonly type: FieldType;
   readonly derive: Derive;
@@ -98,8 +93,21 @@ const direction: Derive = ({ kind, net_op: op }) => {
 
 const copy = (name: string, type: FieldType): Derived => ({ type, derive: (event) => event[name] });
 const string = (derive: Derive): Derived => ({ type: STRING, derive });
-const argsOf = (event: Loose): readonly string[] | undefined =>
-  listOf(event.argv) ?? listOf(event.command_args);
+
+/** The whole argument vector of an exec; of another event that of the process behind it. */
+const argsOf: (event: Loose, kin: Kinship) => readonly string[] | undefined = (event, kin) =>
+  listOf(event.argv) ?? kin.self?.argv;
+const exeOf = (event: Loose, { self }: Kinship): FieldValue | undefined => event.exe ?? self?.exe;
+
+const SHELLS = new Set(['sh', 'bash', 'dash', 'zsh', 'ash', 'ksh']);
+
+/** What a shell was given to run: the argument behind `-c`, `-lc` and the like. */
+function scriptOf(program: Partial<Program>): string | undefined {
+  const { exe, argv } = program;
+  if (!SHELLS.has(baseName(exe) ?? '') || argv === undefined) return undefined;
+  const flag = argv.findIndex((one, index) => index > 0 && /^-[A-Za-z]*c$/.test(one));
+  return flag < 0 ? undefined : argv[flag + 1];
+}
 
 const DERIVED: Readonly<Record<string, Derived>> = {
   '@timestamp': copy('ts', STRING),
@@ -138,17 +146,22 @@ const DERIVED: Readonly<Record<string, Derived>> = {
   'network.direction': string(direction),
   'network.transport': copy('net_transport', STRING),
   'process.args': { type: STRINGS, derive: argsOf },
-  'process.args_count': { type: INTEGER, derive: (event) => argsOf(event)?.length },
-  'process.command_line': string((event) => argsOf(event)?.join(' ')),
-  'process.executable': copy('exe', STRING),
+  'process.args_count': { type: INTEGER, derive: (event, kin) => argsOf(event, kin)?.length },
+  'process.command_line': string((event, kin) => argsOf(event, kin)?.join(' ')),
+  'process.executable': string(exeOf),
   'process.exit_code': copy('exit_code', INTEGER),
-  'process.name': string((event) => baseName(event.exe)),
-  'process.parent.args': { type: STRINGS, derive: (_event, parent) => parent?.argv },
-  'process.parent.command_line': string((_event, parent) => parent?.argv?.join(' ')),
-  'process.parent.executable': string((_event, parent) => parent?.exe),
-  'process.parent.name': string((_event, parent) => baseName(parent?.exe)),
+  'process.name': string((event, kin) => baseName(exeOf(event, kin))),
+  'process.parent.args': { type: STRINGS, derive: (_event, { parent }) => parent?.argv },
+  'process.parent.command_line': string((_event, { parent }) => parent?.argv.join(' ')),
+  'process.parent.executable': string((_event, { parent }) => parent?.exe),
+  'process.parent.name': string((_event, { parent }) => baseName(parent?.exe)),
   'process.parent.pid': copy('ppid', INTEGER),
   'process.pid': copy('pid', INTEGER),
+  'process.script': string((event, kin) => {
+    const exe = textOf(exeOf(event, kin));
+    const argv = argsOf(event, kin);
+    return exe === undefined || argv === undefined ? undefined : scriptOf({ exe, argv });
+  }),
   'process.working_directory': copy('cwd', STRING),
   'rule.name': copy('rule', STRING),
   'session.id': copy('session_id', STRING),
@@ -208,7 +221,7 @@ export function findCategory(name: string): Category | undefined {
   return CATEGORY_NAMES.get(name);
 }
 
-function createGet(event: Loose, parent: Parent | undefined): FieldView['get'] {
+function createGet(event: Loose, kin: Kinship): FieldView['get'] {
   const known = new Map<string, FieldValue | undefined>();
   return (name) => {
     if (Object.hasOwn(event, name)) return MAPS.includes(name) ? undefined : event[name];
@@ -216,7 +229,7 @@ function createGet(event: Loose, parent: Parent | undefined): FieldView['get'] {
     let value: FieldValue | undefined;
     const entry = mapEntry(name);
     if (Object.hasOwn(DERIVED, name)) {
-      value = DERIVED[name]?.derive(event, parent);
+      value = DERIVED[name]?.derive(event, kin);
     } else if (entry !== undefined) {
       const map = event[entry[0]] as unknown as Loose | undefined;
       if (map !== undefined && Object.hasOwn(map, entry[1])) value = map[entry[1]];
@@ -229,14 +242,14 @@ function createGet(event: Loose, parent: Parent | undefined): FieldView['get'] {
 /**
  * An event as EQL sees it.
  *
- * @param parent what is known of the process that started this one; without it the fields
- *   `process.parent.executable`, `.name`, `.args` and `.command_line` are missing
+ * @param kin who is behind the event (`createLineage`); without it the parent's fields are missing,
+ *   and the process's own are there on exec events alone
  * @returns one view, of the event's category
  */
-export function eqlViews(event: TelltaleEvent, parent?: Parent): readonly LogView[] {
+export function eqlViews(event: TelltaleEvent, kin: Kinship = {}): readonly LogView[] {
   const loose = event as unknown as Loose;
   const fields = createView({
-    get: createGet(loose, parent),
+    get: createGet(loose, kin),
     names: () => Object.keys(loose).filter((name) => !MAPS.includes(name)),
   });
   return [{ source: { ...EQL_SOURCE, category: categoryOfKind(event.kind) }, fields }];
