@@ -31,12 +31,13 @@ export interface Loaded {
 
 type Compiled = { readonly type: 'eql'; readonly rule: Rule } | Detection | Correlation | Filter;
 
-/** Compiles one document by what it has: a query, a correlation, a filter, or a detection. */
+/** Compiles one document by what it has: one of EQL's bodies, a correlation, a filter, a detection. */
 function compile(map: MapNode, placeholders: Placeholders): Compiled {
   const has = (key: string) => at(map, key) !== undefined;
   const language = at(map, 'language')?.value;
   const eql = language?.type === 'scalar' && language.value === 'eql';
-  if (eql || has('query')) return { type: 'eql', rule: compileEql(map) };
+  if (eql || ['query', 'threshold', 'first_seen'].some(has))
+    return { type: 'eql', rule: compileEql(map) };
   if (has('correlation')) return readCorrelation(map);
   if (has('filter')) return readFilter(map, placeholders);
   return readDetection(map, placeholders);

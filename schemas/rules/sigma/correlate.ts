@@ -1,7 +1,7 @@
 /**
  * The correlation engine: event time, a sliding window [t - timespan, t] with both ends in it, no
  * suppression and no reset. It fires for each event that a referenced rule matches and at which the
- * condition holds. Same events in the same order, same firings: there is nothing else it knows.
+ * condition holds; an ordered one for each event that completes the order. Same events in the same order, same firings: there is nothing else it knows.
  *
  * A correlation that refers to a correlation is fed by its firings, at the time of the event that
  * made it fire. Such a firing has the fields of that event, and under the names of its group the

@@ -165,6 +165,7 @@ function feedTemporal(
   return [...new Set(steps.flatMap((step) => step.events))];
 }
 
+/** Fires for the event that fills the last step, not for one that finds a sequence behind it. */
 function feedOrdered(
   spec: Spec,
   group: Group,
@@ -172,13 +173,16 @@ function feedOrdered(
   matches: readonly Match[],
 ): readonly string[] | undefined {
   const { steps } = group;
+  const last = steps.length - 1;
+  let whole: Seen | undefined;
   // From the last step to the first: one event fills one step of a chain, never two.
   for (const { source, events } of matches.toSorted((a, b) => b.source - a.source)) {
     const before = source === 0 ? { timeNs, events: [] } : steps[source - 1];
-    if (before !== undefined)
-      steps[source] = { timeNs: before.timeNs, events: [...before.events, ...events] };
+    if (before === undefined) continue;
+    const chain = { timeNs: before.timeNs, events: [...before.events, ...events] };
+    steps[source] = chain;
+    if (source === last) whole = chain;
   }
-  const whole = steps.at(-1);
   return whole !== undefined && whole.timeNs >= timeNs - spec.windowNs ? whole.events : undefined;
 }
 

@@ -1,0 +1,248 @@
+/**
+ * How Sigma's taxonomy names our events; the one place where the two meet. An event is told as each
+ * log source that would have told of it:
+ *
+ *     event            log source                            fields
+ *     exec             linux / process_creation              Image, CommandLine, ParentImage, …
+ *                      linux / auditd                        EXECVE: a0 …; SYSCALL: exe, comm, …
+ *     file create,     linux / file_event                    TargetFilename, Image, …
+ *       write, rename, link …
+ *     file delete      linux / file_delete; of its mode: file_change; reads: file_access
+ *                      linux / auditd                        PATH: name, nametype
+ *     net connect      linux / network_connection            DestinationIp, DestinationPort, …
+ *     net dns          linux / dns_query: QueryName          dns: query
+ *     net http         proxy                                 c-uri, cs-method, cs-host, …
+ *     any              telltale / <kind>                     our own names; `attrs.key` in maps
+ *
+ * A field that a view has no mapping for is looked up by our own name, so that a rule on Sigma's
+ * fields can be grouped by `session_id`. Keywords are looked for in the view's own fields alone.
+ */
+import type { TelltaleEvent } from '../../registry.ts';
+import { createView, type FieldValue, type FieldView, type LogView } from '../values.ts';
+
+/** What is known of a process: the program that it runs, and how it was called. */
+export interface Process {
+  readonly exe: string;
+  readonly argv?: readonly string[];
+}
+
+/** The processes of a session as they are when the event happens; the caller keeps them. */
+export interface Processes {
+  /** The newest successful exec of a process, where one was seen. */
+  byPid(pid: number): Process | undefined;
+}
+
+type Loose = Readonly<Record<string, FieldValue | undefined>>;
+
+/** What the fields of one event are made from. */
+interface Told {
+  readonly event: Loose;
+  /** The process that the event is about or that caused it. */
+  readonly process: Process | undefined;
+  readonly parent: Process | undefined;
+}
+type Make = (told: Told) => FieldValue | undefined;
+type Mapping = Readonly<Record<string, Make>>;
+
+const own =
+  (name: string): Make =>
+  ({ event }) =>
+    event[name];
+
+const commandLine = (process: Process | undefined): string | undefined =>
+  process === undefined ? undefined : (process.argv?.join(' ') ?? process.exe);
+
+/** The name of a program without its folder, as the kernel keeps it: 15 bytes. */
+const comm = (process: Process | undefined): string | undefined => {
+  const name = process?.exe.slice(process.exe.lastIndexOf('/') + 1);
+  return name === undefined ? undefined : Buffer.from(name).subarray(0, 15).toString();
+};
+
+const ACTOR: Mapping = {
+  Image: ({ process }) => process?.exe,
+  ProcessId: own('pid'),
+  User: own('user'),
+  Computer: own('host'),
+};
+
+const PROCESS_CREATION: Mapping = {
+  ...ACTOR,
+  CommandLine: ({ process }) => commandLine(process),
+  CurrentDirectory: own('cwd'),
+  ParentImage: ({ parent }) => parent?.exe,
+  ParentCommandLine: ({ parent }) => commandLine(parent),
+  ParentProcessId: own('ppid'),
+};
+
+const FILE: Mapping = {
+  ...ACTOR,
+  TargetFilename: ({ event }) => event.file_target_path ?? event.file_path,
+  SourceFilename: ({ event }) =>
+    event.file_target_path === undefined ? undefined : event.file_path,
+};
+
+const NETWORK: Mapping = {
+  ...ACTOR,
+  Initiated: () => true,
+  Protocol: own('net_transport'),
+  DestinationIp: own('net_ip'),
+  DestinationPort: own('net_port'),
+  DestinationHostname: own('net_host'),
+};
+
+const DNS_QUERY: Mapping = { ...ACTOR, QueryName: own('net_host') };
+const DNS: Mapping = { query: own('net_host') };
+const PROXY: Mapping = {
+  'c-uri': own('url'),
+  'cs-method': own('http_method'),
+  'cs-host': own('net_host'),
+  'r-dns': own('net_host'),
+  dst_ip: own('net_ip'),
+};
+
+/** The fields that auditd gives each record of a system call. */
+const auditd = (type: string, fields: Mapping): Mapping => ({ type: () => type, ...fields });
+const syscall = (name: string): Mapping =>
+  auditd('SYSCALL', {
+    SYSCALL: () => name,
+    syscall: () => name,
+    exe: ({ process }) => process?.exe,
+    comm: ({ process }) => comm(process),
+    pid: own('pid'),
+    ppid: own('ppid'),
+    success: ({ event }) => (event.outcome === 'failure' ? 'no' : 'yes'),
+  });
+const EXECVE = auditd('EXECVE', { argc: ({ process }) => process?.argv?.length });
+const EXECVE_CALL = syscall('execve');
+const CONNECT_CALL = syscall('connect');
+const CWD = auditd('CWD', { cwd: own('cwd') });
+const PROCTITLE = auditd('PROCTITLE', { proctitle: ({ process }) => commandLine(process) });
+
+const NAMETYPES: Readonly<Record<string, string>> = {
+  ...{ create: 'CREATE', mkdir: 'CREATE', mknod: 'CREATE', link: 'CREATE', symlink: 'CREATE' },
+  ...{ rename: 'CREATE', delete: 'DELETE', rmdir: 'DELETE' },
+};
+const PATH = auditd('PATH', {
+  name: ({ event }) => event.file_target_path ?? event.file_path,
+  nametype: ({ event }) => NAMETYPES[String(event.file_op)] ?? 'NORMAL',
+});
+
+/** The category of a file event by what was done; a file that is made anew is a `file_event`. */
+const FILE_CATEGORIES: Readonly<Record<string, readonly string[]>> = {
+  create: ['file_event'],
+  write: ['file_event'],
+  truncate: ['file_event'],
+  link: ['file_event'],
+  symlink: ['file_event'],
+  mkdir: ['file_event'],
+  mknod: ['file_event'],
+  rename: ['file_event', 'file_rename'],
+  delete: ['file_delete'],
+  rmdir: ['file_delete'],
+  mode: ['file_change'],
+  read: ['file_access'],
+};
+
+interface Telling {
+  readonly product?: string;
+  readonly category?: string;
+  readonly service?: string;
+  readonly fields: Mapping;
+  /** Argument fields `a0`, `a1` …, of the process’s argument vector. */
+  readonly args?: true;
+}
+
+const linux = (category: string, fields: Mapping): Telling => ({
+  product: 'linux',
+  category,
+  fields,
+});
+const audit = (fields: Mapping): Telling => ({ product: 'linux', service: 'auditd', fields });
+
+/** The log sources that would have told of an event of each kind. */
+const TELLINGS: Readonly<Record<string, (event: Loose) => readonly Telling[]>> = {
+  exec: (event) => [
+    // A program that could not be run has made no process; auditd tells of the attempt.
+    ...(event.outcome === 'failure' ? [] : [linux('process_creation', PROCESS_CREATION)]),
+    { ...audit(EXECVE), args: true },
+    ...[EXECVE_CALL, CWD, PROCTITLE].map(audit),
+  ],
+  file: (event) => [
+    ...(FILE_CATEGORIES[String(event.file_op)] ?? []).map((category) => linux(category, FILE)),
+    audit(PATH),
+  ],
+  net: (event) => {
+    if (event.net_op === 'connect')
+      return [linux('network_connection', NETWORK), audit(CONNECT_CALL)];
+    if (event.net_op === 'http') return [{ category: 'proxy', fields: PROXY }];
+    if (event.net_op !== 'dns') return [];
+    return [linux('dns_query', DNS_QUERY), { category: 'dns', fields: DNS }];
+  },
+};
+
+const MAPS = ['attrs', 'join_keys', 'settings'] as const;
+
+/** A field of ours by its own name, an entry of a map by `map.key`; maps themselves are no value. */
+function ownField(event: Loose, name: string): FieldValue | undefined {
+  const map = MAPS.find((one) => name === one || name.startsWith(`${one}.`));
+  if (map === undefined) return Object.hasOwn(event, name) ? event[name] : undefined;
+  const entries = (event[map] ?? {}) as unknown as Loose;
+  const key = name.slice(map.length + 1);
+  return Object.hasOwn(entries, key) ? entries[key] : undefined;
+}
+
+function ownNames(event: Loose): readonly string[] {
+  return Object.keys(event).flatMap((name) =>
+    (MAPS as readonly string[]).includes(name)
+      ? Object.keys(event[name] as unknown as Loose).map((key) => `${name}.${key}`)
+      : [name],
+  );
+}
+
+const ARGUMENT = /^a(0|[1-9]\d{0,4})$/;
+
+function view({ fields: mapping, args, ...source }: Telling, told: Told): LogView {
+  const known = new Map<string, FieldValue | undefined>();
+  const get: FieldView['get'] = (name) => {
+    if (!Object.hasOwn(mapping, name)) {
+      const argument = args === undefined ? null : ARGUMENT.exec(name);
+      if (argument !== null) return told.process?.argv?.[Number(argument[1])];
+      return ownField(told.event, name);
+    }
+    if (!known.has(name)) known.set(name, (mapping[name] as Make)(told));
+    return known.get(name);
+  };
+  const names = () => [
+    ...Object.keys(mapping).filter((name) => get(name) !== undefined),
+    ...(args === undefined ? [] : (told.process?.argv ?? []).map((_, index) => `a${index}`)),
+  ];
+  return { source, fields: createView({ get, names }) };
+}
+
+/**
+ * An event as Sigma sees it: a view for each log source that would have told of it.
+ *
+ * @param processes what is known of the session's processes; without it `ParentImage`,
+ *   `ParentCommandLine`, and `Image` of what is no exec, are missing
+ */
+export function sigmaViews(event: TelltaleEvent, processes?: Processes): readonly LogView[] {
+  const loose = event as unknown as Loose;
+  const known = (pid: number | undefined) =>
+    pid === undefined ? undefined : processes?.byPid(pid);
+  const process =
+    event.kind === 'exec'
+      ? { exe: event.exe, ...(event.argv === undefined ? {} : { argv: event.argv }) }
+      : known(event.pid);
+  const told: Told = { event: loose, process, parent: known(event.ppid) };
+  const tellings = Object.hasOwn(TELLINGS, event.kind) ? TELLINGS[event.kind]?.(loose) : [];
+  return [
+    ...(tellings ?? []).map((telling) => view(telling, told)),
+    {
+      source: { product: 'telltale', category: event.kind },
+      fields: createView({
+        get: (name) => ownField(loose, name),
+        names: () => ownNames(loose),
+      }),
+    },
+  ];
+}
