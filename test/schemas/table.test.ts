@@ -5,6 +5,8 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   ALL_FIELDS,
+  alertStatesTable,
+  alertsTable,
   deadTable,
   erasuresTable,
   eventsTable,
@@ -26,6 +28,8 @@ beforeAll(async () => {
   await store.command('CREATE DATABASE wanted ENGINE = Atomic');
   for (const statement of [
     eventsTable(),
+    alertsTable(),
+    alertStatesTable(),
     deadTable(),
     erasuresTable(),
     streamsTable(),
