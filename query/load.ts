@@ -1,8 +1,12 @@
 /** What is loaded for whole sessions: once a request, within named limits. */
 import {
   createChainVerifier,
+  evidenceOf,
+  fromRow,
   type Integrity,
+  REGISTRY,
   type Row,
+  strangerOf,
   type TelltaleEvent,
   verifyChain,
 } from '#schemas';
@@ -18,7 +22,7 @@ import {
   streamEventsPlan,
   streamsPlan,
 } from './plan.ts';
-import { type SessionHead, type SessionRow, sessionHead, wholeEventOf } from './render.ts';
+import { type SessionHead, type SessionRow, sessionHead } from './render.ts';
 import type { Runner } from './run.ts';
 import { type Analysis, analyse } from './timeline/analyse.ts';
 import { buildStory, type DeadLetter, type SessionData, type Story } from './timeline/story.ts';
@@ -66,14 +70,25 @@ function charactersOf(event: TelltaleEvent): number {
   return sum;
 }
 
-async function eventsOf(run: Runner, id: string): Promise<readonly TelltaleEvent[]> {
+/** The events of a session, and for each stream what a verifier must see of its rows. */
+interface Recorded {
+  readonly events: readonly TelltaleEvent[];
+  readonly evidence: ReadonlyMap<string, readonly TelltaleEvent[]>;
+}
+
+async function recordedOf(run: Runner, id: string): Promise<Recorded> {
   const events: TelltaleEvent[] = [];
+  const evidence = new Map<string, TelltaleEvent[]>();
   let characters = 0;
   const plan = sessionEventsPlan(run.tenant, id, SESSION_EVENTS_MAX + 1);
   for await (const rows of run.stream<Row>(plan))
     for (const row of rows) {
-      const event = wholeEventOf(row);
-      if (event === undefined) continue;
+      const seen = evidenceOf(row);
+      const list = evidence.get(seen.stream_id);
+      if (list === undefined) evidence.set(seen.stream_id, [seen]);
+      else list.push(seen);
+      const event = strangerOf(row) === undefined ? seen : fromRow(row);
+      if (!REGISTRY.has(event.kind)) continue;
       events.push(event);
       markWhole(event);
       characters += charactersOf(event);
@@ -83,17 +98,14 @@ async function eventsOf(run: Runner, id: string): Promise<readonly TelltaleEvent
           `the session has more than ${SESSION_EVENTS_MAX} events or ${SESSION_CHARACTERS_MAX} characters: read its timeline in pages`,
         );
     }
-  return events;
+  return { events, evidence };
 }
 
 async function integrityOf(run: Runner, session: string, stream: string): Promise<Integrity> {
   const { tenant } = run;
   const verifier = createChainVerifier({ tenant, session_id: session, stream_id: stream });
   for await (const rows of run.stream<Row>(streamEventsPlan(tenant, session, stream)))
-    for (const row of rows) {
-      const event = wholeEventOf(row);
-      if (event !== undefined) verifier.add(event);
-    }
+    for (const row of rows) verifier.add(evidenceOf(row));
   return verifier.result();
 }
 
@@ -154,7 +166,8 @@ const BARE = { agent: '', host: '', user: '', streams: [], deadLetters: [] } as 
 
 /** The loads of one request. */
 export function createLoads(run: Runner): SessionLoads {
-  const events = once((id) => eventsOf(run, id));
+  const recorded = once((id) => recordedOf(run, id));
+  const events = async (id: string) => (await recorded(id)).events;
   const streams = once((id) => streamsOf(run, id));
   const accounts = once((id) => accountsOf(run, id));
   const deadLetters = once((id) => deadLettersOf(run, id));
@@ -169,7 +182,11 @@ export function createLoads(run: Runner): SessionLoads {
 
   async function data(session: SessionHead): Promise<SessionData> {
     const { id, agent, host, user } = session;
-    const [all, accountOf, dead] = await Promise.all([events(id), accounts(id), deadLetters(id)]);
+    const [{ events: all, evidence }, accountOf, dead] = await Promise.all([
+      recorded(id),
+      accounts(id),
+      deadLetters(id),
+    ]);
     return {
       id,
       agent,
@@ -181,7 +198,7 @@ export function createLoads(run: Runner): SessionLoads {
         completeness,
         integrity: verifyChain(
           { tenant: run.tenant, session_id: id, stream_id: streamId },
-          all.filter((event) => event.stream_id === streamId),
+          evidence.get(streamId) ?? [],
         ),
       })),
       deadLetters: dead,

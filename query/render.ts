@@ -1,13 +1,5 @@
 /** Rows -> what callers see. Pure. */
-import {
-  ENVELOPE,
-  eventId,
-  fromRow,
-  REGISTRY,
-  type Row,
-  rowOf,
-  type TelltaleEvent,
-} from '#schemas';
+import { ENVELOPE, eventId, fromRow, REGISTRY, type Row, rowOf } from '#schemas';
 import { eventCursor, sessionCursor } from './cursor.ts';
 import type { FlatEvent } from './timeline/view.ts';
 
@@ -44,18 +36,13 @@ export const sessionHead = (row: SessionRow): SessionHead => ({
  * by a newer one) keeps its envelope, so that a timeline never fails on one row.
  */
 export function eventOf(row: Row): FlatEvent {
+  if (REGISTRY.has(String(row.kind))) return fromRow(row) as unknown as FlatEvent;
   const named = rowOf(row);
-  if (REGISTRY.has(String(named.kind))) return fromRow(named) as unknown as FlatEvent;
   const envelope = Object.keys(ENVELOPE).map((name) => [name, named[name]] as const);
   const known = envelope.filter(
     ([, value]) => value !== '' && value !== null && value !== undefined && value !== 0,
   );
   return { seq: 0, ...Object.fromEntries(known) } as unknown as FlatEvent;
-}
-
-/** The event of a whole row, or undefined where this version does not know its kind. */
-export function wholeEventOf(row: Row): TelltaleEvent | undefined {
-  return REGISTRY.has(String(row.kind)) ? fromRow(rowOf(row)) : undefined;
 }
 
 export interface Page<T> {

@@ -1,5 +1,5 @@
 /**
- * Bytes <-> event <-> row; the only encoder and decoder.
+ * Bytes <-> event; the only encoder and decoder.
  *
  * The wire form of an event is its *canonical JSON* (RFC 8785: keys sorted by UTF-16 code units,
  * no blanks, shortest escapes), with two rules of ours that make it recomputable from the stored
@@ -149,43 +149,4 @@ export function decode(line: string): Decoded {
   if (canonical(decoded.event) !== line)
     return bad('not_canonical', '', 'is not in canonical form (RFC 8785, absent fields left out)');
   return decoded;
-}
-
-const UNQUOTED = new Set(['uint', 'int', 'flag']);
-
-function fromColumn(field: Field, value: unknown): unknown {
-  if (value === null || value === undefined) return undefined;
-  switch (field.shape) {
-    case 'uint':
-    case 'int':
-      return Number(value);
-    case 'flag':
-      return value === true || value === 1 || value === '1' || value === 'true';
-    case 'time':
-      return value === '' || value === '0' ? undefined : String(value);
-    default:
-      return value;
-  }
-}
-
-/**
- * The event that a stored row is, exactly as it was stamped: fields that hold their column's
- * default are absent unless the kind requires them. `row` is JSONEachRow of `selectEvent()` in
- * `table.ts` (times as decimal nanoseconds, 64-bit integers as strings).
- */
-export function fromRow(row: Loose): TelltaleEvent {
-  const spec = REGISTRY.get(String(row.kind));
-  if (spec === undefined) throw new Error(`row of an unknown kind: ${String(row.kind)}`);
-  const event: Record<string, unknown> = {};
-  for (const name of spec.sorted) {
-    const field = spec.fields[name] as Field;
-    const value = fromColumn(field, row[name]);
-    if (value === undefined) continue;
-    const absent =
-      field.column.absent === 'empty' &&
-      (isEmpty(value) || (UNQUOTED.has(field.shape) && value === 0));
-    if (absent && !spec.required.has(name)) continue;
-    event[name] = value;
-  }
-  return event as unknown as TelltaleEvent;
 }

@@ -1,0 +1,118 @@
+/**
+ * Stored row -> event. The steps of each kind are laid out once: a verifier reads millions of rows,
+ * and looking every field up in the registry would cost more than the hashes do.
+ */
+import type { Field } from './define.ts';
+import { FIELDS } from './fields.ts';
+import { type KindSpec, REGISTRY, type TelltaleEvent } from './registry.ts';
+
+type Loose = Readonly<Record<string, unknown>>;
+
+interface Step {
+  readonly name: string;
+  /** Where a time stands in a row of `selectEvent()`: in decimal nanoseconds. */
+  readonly nsKey: string | undefined;
+  readonly shape: Field['shape'];
+  /** The column's default stands for absent. */
+  readonly emptyIsAbsent: boolean;
+}
+
+const plans = new Map<string, readonly Step[]>();
+
+function planOf(kind: string): readonly Step[] {
+  const known = plans.get(kind);
+  if (known !== undefined) return known;
+  const spec = REGISTRY.get(kind);
+  if (spec === undefined) throw new Error(`row of an unknown kind: ${kind}`);
+  const plan = spec.sorted.map((name) => {
+    const { shape, column } = spec.fields[name] as Field;
+    return {
+      name,
+      nsKey: shape === 'time' ? `${name}_ns` : undefined,
+      shape,
+      emptyIsAbsent: column.absent === 'empty' && !spec.required.has(name),
+    };
+  });
+  plans.set(kind, plan);
+  return plan;
+}
+
+/** The default of a column: what stands in a row whose event does not have the field. */
+function isDefault(value: unknown): boolean {
+  if (typeof value === 'string') return value === '';
+  if (typeof value === 'object' && value !== null) {
+    if (Array.isArray(value)) return value.length === 0;
+    for (const _key in value) return false;
+    return true;
+  }
+  return value === 0;
+}
+
+function columnValue(shape: Field['shape'], value: unknown): unknown {
+  switch (shape) {
+    case 'uint':
+    case 'int':
+      return Number(value);
+    case 'flag':
+      return value === true || value === 1 || value === '1' || value === 'true';
+    case 'time':
+      return value === '' || value === '0' ? undefined : String(value);
+    default:
+      return value;
+  }
+}
+
+/**
+ * The event that a stored row is, exactly as it was stamped: fields that hold their column's
+ * default are absent unless the kind requires them. `row` is JSONEachRow of `selectEvent()` in
+ * `table.ts` (times as decimal nanoseconds, 64-bit integers as strings), with or without its times
+ * renamed by `rowOf`. Throws for a kind that is not known.
+ */
+export function fromRow(row: Loose): TelltaleEvent {
+  const event: Record<string, unknown> = {};
+  for (const { name, nsKey, shape, emptyIsAbsent } of planOf(String(row.kind))) {
+    const stored = (nsKey === undefined ? undefined : row[nsKey]) ?? row[name];
+    if (stored === null || stored === undefined) continue;
+    const value = columnValue(shape, stored);
+    if (value === undefined || (emptyIsAbsent && isDefault(value))) continue;
+    event[name] = value;
+  }
+  return event as unknown as TelltaleEvent;
+}
+
+const strangers = new Map<string, readonly string[]>();
+
+function strangersOf(spec: KindSpec): readonly string[] {
+  const known = strangers.get(spec.kind);
+  if (known !== undefined) return known;
+  const names = Object.keys(FIELDS).filter((name) => spec.fields[name] === undefined);
+  strangers.set(spec.kind, names);
+  return names;
+}
+
+/**
+ * A column that the row's kind does not have and that holds a value all the same: no collector
+ * wrote it, and no chain covers it. Undefined where there is none.
+ */
+export function strangerOf(row: Loose): string | undefined {
+  const spec = REGISTRY.get(String(row.kind));
+  if (spec === undefined) return undefined;
+  for (const name of strangersOf(spec)) {
+    const value = row[name];
+    if (value !== '' && value !== null && value !== undefined && !isDefault(value)) return name;
+  }
+  return undefined;
+}
+
+/**
+ * The event of a row for a verifier: with a column that its kind does not have, if there is one,
+ * and the bare row where the kind is not known, so that neither goes unseen.
+ */
+export function evidenceOf(row: Loose): TelltaleEvent {
+  if (!REGISTRY.has(String(row.kind))) return row as unknown as TelltaleEvent;
+  const event = fromRow(row);
+  const stranger = strangerOf(row);
+  return stranger === undefined
+    ? event
+    : ({ ...event, [stranger]: row[stranger] } as unknown as TelltaleEvent);
+}
