@@ -18,19 +18,8 @@
  * fields can be grouped by `session_id`. Keywords are looked for in the view's own fields alone.
  */
 import type { TelltaleEvent } from '../../registry.ts';
+import type { Kinship, Program } from '../lineage.ts';
 import { createView, type FieldValue, type FieldView, type LogView } from '../values.ts';
-
-/** What is known of a process: the program that it runs, and how it was called. */
-export interface Process {
-  readonly exe: string;
-  readonly argv?: readonly string[];
-}
-
-/** The processes of a session as they are when the event happens; the caller keeps them. */
-export interface Processes {
-  /** The newest successful exec of a process, where one was seen. */
-  byPid(pid: number): Process | undefined;
-}
 
 type Loose = Readonly<Record<string, FieldValue | undefined>>;
 
@@ -38,8 +27,8 @@ type Loose = Readonly<Record<string, FieldValue | undefined>>;
 interface Told {
   readonly event: Loose;
   /** The process that the event is about or that caused it. */
-  readonly process: Process | undefined;
-  readonly parent: Process | undefined;
+  readonly process: Program | undefined;
+  readonly parent: Program | undefined;
 }
 type Make = (told: Told) => FieldValue | undefined;
 type Mapping = Readonly<Record<string, Make>>;
@@ -49,11 +38,11 @@ const own =
   ({ event }) =>
     event[name];
 
-const commandLine = (process: Process | undefined): string | undefined =>
-  process === undefined ? undefined : (process.argv?.join(' ') ?? process.exe);
+const commandLine = (process: Program | undefined): string | undefined =>
+  process === undefined || process.argv.length === 0 ? process?.exe : process.argv.join(' ');
 
 /** The name of a program without its folder, as the kernel keeps it: 15 bytes. */
-const comm = (process: Process | undefined): string | undefined => {
+const comm = (process: Program | undefined): string | undefined => {
   const name = process?.exe.slice(process.exe.lastIndexOf('/') + 1);
   return name === undefined ? undefined : Buffer.from(name).subarray(0, 15).toString();
 };
@@ -112,7 +101,7 @@ const syscall = (name: string): Mapping =>
     ppid: own('ppid'),
     success: ({ event }) => (event.outcome === 'failure' ? 'no' : 'yes'),
   });
-const EXECVE = auditd('EXECVE', { argc: ({ process }) => process?.argv?.length });
+const EXECVE = auditd('EXECVE', { argc: ({ process }) => process?.argv.length });
 const EXECVE_CALL = syscall('execve');
 const CONNECT_CALL = syscall('connect');
 const CWD = auditd('CWD', { cwd: own('cwd') });
@@ -206,7 +195,7 @@ function view({ fields: mapping, args, ...source }: Telling, told: Told): LogVie
   const get: FieldView['get'] = (name) => {
     if (!Object.hasOwn(mapping, name)) {
       const argument = args === undefined ? null : ARGUMENT.exec(name);
-      if (argument !== null) return told.process?.argv?.[Number(argument[1])];
+      if (argument !== null) return told.process?.argv[Number(argument[1])];
       return ownField(told.event, name);
     }
     if (!known.has(name)) known.set(name, (mapping[name] as Make)(told));
@@ -222,18 +211,13 @@ function view({ fields: mapping, args, ...source }: Telling, told: Told): LogVie
 /**
  * An event as Sigma sees it: a view for each log source that would have told of it.
  *
- * @param processes what is known of the session's processes; without it `ParentImage`,
- *   `ParentCommandLine`, and `Image` of what is no exec, are missing
+ * @param kin the process behind the event and its parent, where the caller knows them; without it
+ *   `ParentImage`, `ParentCommandLine`, and `Image` of what is no exec, are missing
  */
-export function sigmaViews(event: TelltaleEvent, processes?: Processes): readonly LogView[] {
+export function sigmaViews(event: TelltaleEvent, kin: Kinship = {}): readonly LogView[] {
   const loose = event as unknown as Loose;
-  const known = (pid: number | undefined) =>
-    pid === undefined ? undefined : processes?.byPid(pid);
-  const process =
-    event.kind === 'exec'
-      ? { exe: event.exe, ...(event.argv === undefined ? {} : { argv: event.argv }) }
-      : known(event.pid);
-  const told: Told = { event: loose, process, parent: known(event.ppid) };
+  const own = event.kind === 'exec' ? { exe: event.exe, argv: event.argv ?? [] } : undefined;
+  const told: Told = { event: loose, process: own ?? kin.self, parent: kin.parent };
   const tellings = Object.hasOwn(TELLINGS, event.kind) ? TELLINGS[event.kind]?.(loose) : [];
   return [
     ...(tellings ?? []).map((telling) => view(telling, told)),
