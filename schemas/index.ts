@@ -8,6 +8,7 @@ export type { Fault, Field, FieldSet, Kind, Role } from './define.ts';
 export { CONTENT_BYTES_MAX } from './define.ts';
 export { ASSURANCES, ATTRIBUTIONS, ENVELOPE, FIELDS, OUTCOMES } from './fields.ts';
 export * from './frame.ts';
+export * from './head.ts';
 export * from './integrity.ts';
 export * from './merkle.ts';
 export * from './note.ts';
