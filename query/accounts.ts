@@ -2,7 +2,7 @@
  * Completeness of a session's streams, from the table alone: the engine gives the stored ranges,
  * declared gaps, closing counts and parked numbers; `accountFor` gives the verdict.
  */
-import { accountFor, type Completeness, type Range, type Row } from '#schemas';
+import { accountFor, type Completeness, type Range, type Ranges, type Row } from '#schemas';
 import { QueryError } from './errors.ts';
 import { closesPlan, gapsPlan, parkedRangesPlan, RANGES_MAX, storedRangesPlan } from './plan.ts';
 import { type Runner, SESSION_LIMITS } from './run.ts';
@@ -50,6 +50,16 @@ function gapOf({ gap_first_seq, gap_last_seq, gap_count }: GapRow) {
       .filter(([, value]) => value !== null)
       .map(([name, value]) => [name, Number(value)]),
   );
+}
+
+/** The numbers of each stream of a session that the table holds. */
+export async function storedRangesOf(
+  run: Runner,
+  session: string,
+): Promise<ReadonlyMap<string, Ranges>> {
+  const plan = storedRangesPlan(run.tenant, session);
+  const rows = grouped(await run.rows<RangeRow>(plan, SESSION_LIMITS));
+  return new Map([...rows].map(([stream, list]) => [stream, rangesOf(list)]));
 }
 
 /** The account of each stream of a session that has a stored or parked number. */

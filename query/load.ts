@@ -10,12 +10,13 @@ import {
   type TelltaleEvent,
   verifyChain,
 } from '#schemas';
-import { type Accounts, accountsOf } from './accounts.ts';
+import { type Accounts, accountsOf, storedRangesOf } from './accounts.ts';
 import { markWhole } from './content.ts';
 import { isUuid } from './cursor.ts';
 import { badInput, QueryError } from './errors.ts';
 import {
   deadLettersPlan,
+  replaysPlan,
   sessionEventsPlan,
   sessionPlan,
   sessionsPlan,
@@ -25,7 +26,9 @@ import {
 import { type SessionHead, type SessionRow, sessionHead } from './render.ts';
 import type { Runner } from './run.ts';
 import { type Analysis, analyse } from './timeline/analyse.ts';
-import { buildStory, type DeadLetter, type SessionData, type Story } from './timeline/story.ts';
+import { present } from './timeline/merge.ts';
+import { type DeadLetter, placeLetters, standing } from './timeline/parked.ts';
+import { buildStory, type SessionData, type Story } from './timeline/story.ts';
 
 /** The most events of a session that are analysed at once; the timeline itself has no such limit. */
 export const SESSION_EVENTS_MAX = 100_000;
@@ -53,7 +56,10 @@ export interface SessionLoads {
   streams(id: string): Promise<readonly StreamHead[]>;
   accounts(id: string): Promise<Accounts>;
   integrity(id: string, stream: string): Promise<Integrity>;
+  /** Those that stand first, each kind by when it was parked. */
   deadLetters(id: string): Promise<readonly ParkedLetter[]>;
+  /** Letters that stand, by the id of the event that they stand beside. */
+  parkedBeside(id: string): Promise<ReadonlyMap<string, readonly ParkedLetter[]>>;
   events(id: string): Promise<readonly TelltaleEvent[]>;
   analysis(id: string): Promise<Analysis>;
   /** The story without verdicts on its streams: turns, calls, effects. */
@@ -128,6 +134,7 @@ async function streamsOf(run: Runner, session: string): Promise<readonly StreamH
 }
 
 interface DeadRow extends Row {
+  readonly id: string;
   readonly stream: string;
   readonly seq: number | null;
   readonly reason: string;
@@ -137,9 +144,25 @@ interface DeadRow extends Row {
   readonly parked_ms: string;
 }
 
+interface ReplayRow extends Row {
+  readonly letter: string;
+  readonly outcome: string;
+  readonly replayed_ms: string;
+}
+
 async function deadLettersOf(run: Runner, session: string): Promise<readonly ParkedLetter[]> {
-  const rows = await run.rows<DeadRow>(deadLettersPlan(run.tenant, session));
-  return rows.map((row) => ({
+  const replays = await run.rows<ReplayRow>(replaysPlan(run.tenant, session));
+  const replayed = new Map(replays.map((row) => [row.letter, row]));
+  const read = (which: 'standing' | 'replayed') =>
+    run.rows<DeadRow>(deadLettersPlan(run.tenant, session, [...replayed.keys()], which));
+  const rows = [
+    ...(await read('standing')),
+    ...(replayed.size === 0 ? [] : await read('replayed')),
+  ];
+  // A letter that was parked again stands under another id.
+  const told = rows.filter(({ id }) => replayed.get(id)?.outcome !== 'parked_again');
+  return told.map((row) => ({
+    id: row.id,
     streamId: row.stream,
     ...(row.seq === null ? {} : { seq: row.seq }),
     reason: row.reason,
@@ -147,8 +170,11 @@ async function deadLettersOf(run: Runner, session: string): Promise<readonly Par
     detail: row.detail,
     origin: row.origin,
     parkedNs: `${row.parked_ms}000000`,
+    ...present({ replayedNs: nsOf(replayed.get(row.id)) }),
   }));
 }
+
+const nsOf = (row: ReplayRow | undefined) => row && `${row.replayed_ms}000000`;
 
 function once<T>(load: (key: string) => Promise<T>): (key: string) => Promise<T> {
   const known = new Map<string, Promise<T>>();
@@ -205,12 +231,19 @@ export function createLoads(run: Runner): SessionLoads {
     };
   }
 
+  const parkedBeside = once(async (id) => {
+    const letters = standing(await deadLetters(id));
+    if (letters.length === 0) return new Map<string, readonly ParkedLetter[]>();
+    return placeLetters(letters, await storedRangesOf(run, id)).beside;
+  });
+
   return {
     head,
     streams,
     accounts,
     integrity: (id, stream) => integrity(`${id} ${stream}`),
     deadLetters,
+    parkedBeside,
     events,
     analysis: once(async (id) => analyse(await events(id))),
     story: once(async (id) => buildStory({ ...BARE, id, events: await events(id) })),

@@ -2,7 +2,7 @@
  * Plans: what a caller asks for -> the statement that reads it. Pure. Every function takes the
  * tenant first; all values are bound.
  */
-import { ALL_FIELDS, type Field, REGISTRY, selectEvent } from '#schemas';
+import { ALL_FIELDS, type Field, LETTER_ID, REGISTRY, selectEvent } from '#schemas';
 import { type EventPlace, isUuid, type SessionPlace } from './cursor.ts';
 import { badInput } from './errors.ts';
 import { type Condition, condition, containing, type ScopedSql, select } from './sql.ts';
@@ -17,6 +17,8 @@ const FILTER_ENTRIES_MAX = 100;
 export const RANGES_MAX = 100_000;
 /** The most dead letters that are read of one session. */
 export const DEAD_LETTERS_MAX = 1000;
+/** The most marks of replayed letters that are read of one session. */
+export const REPLAYS_MAX = 10_000;
 
 const field = (name: string): Field => ALL_FIELDS[name] as Field;
 /** Columns that hold long texts (prompts, outputs): read only when they are asked for. */
@@ -344,13 +346,31 @@ export const closesPlan = (tenant: string, session: string): ScopedSql =>
     limit: RANGES_MAX,
   });
 
-/** Dead letters of a session, oldest first, without their bytes. */
-export const deadLettersPlan = (tenant: string, session: string): ScopedSql =>
+/** Dead letters of a session, oldest first, without their bytes: those of `replayed`, or the others. */
+export const deadLettersPlan = (
+  tenant: string,
+  session: string,
+  replayed: readonly string[],
+  which: 'standing' | 'replayed',
+): ScopedSql =>
   select(tenant, {
-    columns:
-      'stream_id AS stream, seq, reason, field, detail, origin, toString(toUnixTimestamp64Milli(parked_at)) AS parked_ms',
+    columns: `${LETTER_ID} AS id, stream_id AS stream, seq, reason, field, detail, origin, toString(toUnixTimestamp64Milli(parked_at)) AS parked_ms`,
     from: 'dead',
-    where: [condition('session_id = {session_text:String}', { session_text: session })],
+    where: [
+      condition('session_id = {session_text:String}', { session_text: session }),
+      condition(`has({replayed:Array(String)}, id) = ${which === 'replayed'}`, { replayed }),
+    ],
     orderBy: 'parked_at, stream, seq',
     limit: DEAD_LETTERS_MAX,
+  });
+
+/** What became of dead letters of a session that were tried again, the newest first. */
+export const replaysPlan = (tenant: string, session: string): ScopedSql =>
+  select(tenant, {
+    columns:
+      'letter_id AS letter, outcome, toString(toUnixTimestamp64Milli(replayed_at)) AS replayed_ms',
+    from: 'replays',
+    where: [condition('session_id = {session_text:String}', { session_text: session })],
+    orderBy: 'replayed_at DESC, letter',
+    limit: REPLAYS_MAX,
   });

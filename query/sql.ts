@@ -8,10 +8,22 @@
  * can't name a table. Values stand in `params` alone, as `{name:Type}`; text of a fragment is ours,
  * never a caller's.
  */
-import { DEAD_TABLE, EVENTS_TABLE, type Sql, type SqlValue, STREAMS_TABLE } from '#schemas';
+import {
+  DEAD_TABLE,
+  EVENTS_TABLE,
+  REPLAYS_TABLE,
+  type Sql,
+  type SqlValue,
+  STREAMS_TABLE,
+} from '#schemas';
 
 /** The tables that may be read; each has a `tenant` column. */
-export const TABLES = { events: EVENTS_TABLE, streams: STREAMS_TABLE, dead: DEAD_TABLE } as const;
+export const TABLES = {
+  events: EVENTS_TABLE,
+  streams: STREAMS_TABLE,
+  dead: DEAD_TABLE,
+  replays: REPLAYS_TABLE,
+} as const;
 export type TableName = keyof typeof TABLES;
 
 /** A condition of ours, with the values that it binds. */

@@ -8,6 +8,7 @@ import { ALL_FIELDS } from './registry.ts';
 export const DATABASE = 'telltale';
 export const EVENTS_TABLE = `${DATABASE}.events`;
 export const DEAD_TABLE = `${DATABASE}.dead_letters`;
+export const REPLAYS_TABLE = `${DATABASE}.dead_replays`;
 export const ERASURES_TABLE = `${DATABASE}.erasures`;
 export const STREAMS_TABLE = `${DATABASE}.streams`;
 export const MIGRATIONS_TABLE = `${DATABASE}.migrations`;
@@ -61,6 +62,27 @@ export function deadTable(): string {
 ) ENGINE = MergeTree
 PARTITION BY toYYYYMM(parked_at)
 ORDER BY (tenant, session_id, stream_id, parked_at)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1`;
+}
+
+/**
+ * The id of a dead letter, as an expression over its row: where it came from, why and when it was
+ * parked. Its bytes are no part of it, because they may be erased.
+ */
+export const LETTER_ID =
+  "lower(hex(sipHash128(concat(origin, ' ', toString(reason), ' ', toString(parked_at)))))";
+
+/** CREATE TABLE of what became of dead letters that were tried again; one without a row stands. */
+export function replaysTable(): string {
+  return `CREATE TABLE ${REPLAYS_TABLE} (
+  tenant LowCardinality(String) COMMENT 'As the letter has it.',
+  session_id String,
+  stream_id String,
+  letter_id String COMMENT 'Which letter.',
+  outcome LowCardinality(String) COMMENT 'stored: its event is in the table. parked_again: a new letter stands for it.',
+  replayed_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
+) ENGINE = MergeTree
+ORDER BY (tenant, session_id, letter_id)
 SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1`;
 }
 

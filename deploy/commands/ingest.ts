@@ -31,8 +31,10 @@ async function openWhenFree(url: string, log: Log): Promise<Store> {
   }
 }
 
-/** `telltale ingest`: the worker, until SIGINT or SIGTERM. */
+/** `telltale ingest`: the worker, until SIGINT or SIGTERM; or its sub-command `replay-dead`. */
 export async function ingest(args: string[]): Promise<number> {
+  if (args[0] === 'replay-dead')
+    return (await import('./replay-dead.ts')).replayDead(args.slice(1));
   const { values } = parseArgs({
     args,
     options: {

@@ -9,7 +9,9 @@ import {
 import { type Accounts, sessionVerdict } from '../accounts.ts';
 import type { ParkedLetter, StreamHead } from '../load.ts';
 import { DEAD_LETTERS_MAX } from '../plan.ts';
+import { idOf } from '../render.ts';
 import { builder, costs } from './builder.ts';
+import { EventRef } from './events.ts';
 import { SessionRef } from './sessions.ts';
 
 /** What accounting for a session, and recomputing a stream's chain, cost beside their fields. */
@@ -157,15 +159,36 @@ const SessionCompletenessRef = builder.objectRef<Accounts>('SessionCompleteness'
 const DeadLetterRef = builder.objectRef<ParkedLetter>('DeadLetter').implement({
   description: 'Bytes that could not be stored as an event, and why.',
   fields: (t) => ({
+    id: t.exposeID('id'),
     streamId: t.exposeString('streamId', { description: 'As far as the header said.' }),
     seq: t.expose('seq', { type: 'Long', nullable: true }),
     reason: t.exposeString('reason'),
-    field: t.exposeString('field', { description: 'Which field or place is at fault.' }),
-    detail: t.exposeString('detail'),
+    field: t.exposeString('field', {
+      description: 'Which field or place is at fault; may hold telemetry.',
+    }),
+    detail: t.exposeString('detail', { description: 'In words; may hold telemetry.' }),
     origin: t.exposeString('origin'),
     parkedAt: t.field({ type: 'Time', resolve: ({ parkedNs }) => parkedNs }),
+    replayedAt: t.field({
+      type: 'Time',
+      nullable: true,
+      description: 'When it was tried again and stored; its event is on the timeline since.',
+      resolve: ({ replayedNs }) => replayedNs ?? null,
+    }),
   }),
 });
+
+builder.interfaceFields(EventRef, (t) => ({
+  parked: t.field({
+    type: [DeadLetterRef],
+    description:
+      'Lines of its stream that could not be stored and stand directly behind it, by number; before it where nothing stands earlier.',
+    ...costs(2),
+    resolve: async (event, _args, { loads }) => [
+      ...((await loads.parkedBeside(event.session_id)).get(idOf(event)) ?? []),
+    ],
+  }),
+}));
 
 builder.objectFields(SessionRef, (t) => ({
   streams: t.field({
@@ -179,7 +202,7 @@ builder.objectFields(SessionRef, (t) => ({
   }),
   deadLetters: t.field({
     type: [DeadLetterRef],
-    description: `The first ${DEAD_LETTERS_MAX}, oldest first.`,
+    description: `At most ${DEAD_LETTERS_MAX}: those that stand, oldest first, then those that were replayed.`,
     ...costs(20),
     resolve: ({ id }, _args, { loads }) => loads.deadLetters(id),
   }),

@@ -7,6 +7,7 @@ import { countRanges, eventId, provesChange } from '#schemas';
 import type { Analysis } from './analyse.ts';
 import type { Effects } from './effects.ts';
 import { present, type ToolCall } from './merge.ts';
+import { standing } from './parked.ts';
 import type { CallItem, SessionData } from './story.ts';
 import { type FlatEvent, isSeen, kindsWith, roleOf } from './view.ts';
 
@@ -74,11 +75,12 @@ function* ofStreams(data: SessionData): Generator<Finding> {
         eventIds: [],
       };
   }
-  if (data.deadLetters.length > 0)
+  const letters = standing(data.deadLetters);
+  if (letters.length > 0)
     yield {
       kind: 'parked',
       severity: 'high',
-      text: `${many(data.deadLetters.length, 'event')} could not be stored and ${data.deadLetters.length === 1 ? 'is' : 'are'} parked: ${few([...new Set(data.deadLetters.map(({ reason, field }) => (field === '' ? reason : `${reason} (${field})`)))])}`,
+      text: `${many(letters.length, 'event')} could not be stored and ${letters.length === 1 ? 'is' : 'are'} parked: ${few([...new Set(letters.map(({ reason, field }) => (field === '' ? reason : `${reason} (${field})`)))])}`,
       eventIds: [],
     };
 }

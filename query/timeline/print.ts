@@ -9,6 +9,7 @@ import { count, duration, groups, paint, since, size } from './format.ts';
 
 export type { PrintOptions } from './print-page.ts';
 
+import type { DeadLetter, ParkedRun } from './parked.ts';
 import { effectLines, type Frame, sides } from './print-effects.ts';
 import { findings, header } from './print-header.ts';
 import {
@@ -20,7 +21,7 @@ import {
   VERBOSE_LINES,
 } from './print-page.ts';
 import { argumentStrings } from './running.ts';
-import type { CallItem, Item, Message, Note, Story, StoryTurn } from './story.ts';
+import type { CallItem, Item, Message, Note, ParkedItem, Story, StoryTurn } from './story.ts';
 import type { FlatEvent } from './view.ts';
 
 const WIDTH_MIN = 60;
@@ -28,6 +29,7 @@ const WIDTH_MAX = 160;
 const PROMPT_LINES = 3;
 const MESSAGE_LINES = 2;
 const OUTPUT_LINES = 2;
+const PARKED_LINES = 20;
 
 /** `+12.345  mark text                right`, all text safe already. */
 function row(page: Page, ns: string, mark: string, left: string, right = '', bad = false): string {
@@ -176,8 +178,33 @@ function noteLines(page: Page, { ns, event }: Note): string[] {
   return [row(page, ns, p.hint('*'), fitText(summaryOf(event), width - INDENT))];
 }
 
+const faultOf = ({ reason, field, detail }: ParkedRun | DeadLetter): string =>
+  `${reason}${field === '' ? '' : ` (${field})`}: ${detail}`;
+
+function parkedLines(page: Page, { ns, run }: ParkedItem): string[] {
+  const { paint: p, width } = page;
+  const { first, last } = run;
+  const numbers = first === last ? `event ${first}` : `events ${first} to ${last}`;
+  const text = fitText(`${numbers}: ${faultOf(run)}`, width - INDENT - 12);
+  return [row(page, ns, p.bad('!'), `${p.alarm(' PARKED ')} ${text}`)];
+}
+
+/** What was parked and has no place on the timeline. */
+function parkedElsewhere(page: Page): string[] {
+  const { story, paint: p, width } = page;
+  if (story.parked.length === 0) return [];
+  const lines = story.parked.slice(0, PARKED_LINES).map((letter) => {
+    const what = letter.seq === undefined ? 'a frame' : `event ${letter.seq}`;
+    return p.bad(fitText(`${what}: ${faultOf(letter)}`, width - INDENT));
+  });
+  const rest = story.parked.length - lines.length;
+  if (rest > 0) lines.push(p.dim(`… and ${rest} more`));
+  return ['', p.bold('parked, without a place'), ...indent(lines)];
+}
+
 function itemLines(page: Page, item: Item): string[] {
   if (item.type === 'call') return callLines(page, item);
+  if (item.type === 'parked') return parkedLines(page, item);
   return item.type === 'message' ? messageLines(page, item) : noteLines(page, item);
 }
 
@@ -242,6 +269,7 @@ export function printStory(story: Story, options: PrintOptions): string {
     ...story.before.flatMap((item) => itemLines(page, item)),
     ...story.turns.flatMap((turn, index) => turnLines(page, turn, index)),
     ...unattributed(page),
+    ...parkedElsewhere(page),
   ];
   return `${lines.map((line) => line.trimEnd()).join('\n')}\n`;
 }

@@ -3,11 +3,12 @@
  * and what does not fit. One model for the terminal and for a page; strings in it are telemetry,
  * raw: whoever shows them escapes them.
  */
-import { type Completeness, eventId, type Integrity, type TelltaleEvent } from '#schemas';
+import { type Completeness, eventId, type Integrity, type TelltaleEvent, toRanges } from '#schemas';
 import { type Analysis, analyse } from './analyse.ts';
 import { type Effects, effectsOf, type Verdicts, verdictsOf } from './effects.ts';
 import { type Finding, findingsOf } from './findings.ts';
 import { present, type ToolCall } from './merge.ts';
+import { type DeadLetter, type ParkedRun, placeLetters, runsOf, standing } from './parked.ts';
 import type { Turn } from './turns.ts';
 import { type FlatEvent, kindsWith, roleOf } from './view.ts';
 
@@ -16,14 +17,6 @@ export interface StreamVerdicts {
   readonly streamId: string;
   readonly completeness?: Completeness;
   readonly integrity?: Integrity;
-}
-
-export interface DeadLetter {
-  readonly streamId: string;
-  readonly seq?: number;
-  readonly reason: string;
-  readonly field: string;
-  readonly detail: string;
 }
 
 /** All that a story is made of. */
@@ -63,7 +56,14 @@ export interface Note {
   readonly event: FlatEvent;
 }
 
-export type Item = Message | CallItem | Note;
+/** Lines that could not be stored, beside the event that stands before them. */
+export interface ParkedItem {
+  readonly type: 'parked';
+  readonly ns: string;
+  readonly run: ParkedRun;
+}
+
+export type Item = Message | CallItem | Note | ParkedItem;
 
 export interface StoryTurn {
   readonly turn: Turn;
@@ -118,6 +118,8 @@ export interface Story {
   readonly before: readonly Item[];
   readonly turns: readonly StoryTurn[];
   readonly unattributed: Effects;
+  /** What was parked and has no place: whole frames, and streams of which nothing is stored. */
+  readonly parked: readonly DeadLetter[];
 }
 
 const PROMPTS = new Set(kindsWith('prompt'));
@@ -253,6 +255,24 @@ function countsOf(analysis: Analysis, items: readonly CallItem[]): Story['counts
   };
 }
 
+/** What was parked, beside its events. */
+function parkedOf(analysis: Analysis, letters: readonly DeadLetter[]) {
+  const numbers = new Map<string, number[]>();
+  if (letters.length > 0)
+    for (const { stream_id, seq } of analysis.events) {
+      const list = numbers.get(stream_id);
+      if (list === undefined) numbers.set(stream_id, [seq]);
+      else list.push(seq);
+    }
+  const ranges = new Map([...numbers].map(([stream, seqs]) => [stream, toRanges(seqs)]));
+  const { beside, nowhere } = placeLetters(standing(letters), ranges);
+  const items = [...beside].flatMap(([id, list]) => {
+    const event = analysis.byId.get(id) as FlatEvent;
+    return runsOf(list).map((run) => ({ event, run }));
+  });
+  return { items, nowhere };
+}
+
 const byNs = (a: Item, b: Item): number => (a.ns < b.ns ? -1 : a.ns > b.ns ? 1 : 0);
 
 /** Tells the story of a session. The order of `data.events` does not matter. */
@@ -265,7 +285,7 @@ export function buildStory(data: SessionData): Story {
     (analysis.causedBy.get(undefined) ?? []).filter((event) => event.tool_call_id === undefined),
     verdicts,
   );
-  const loose: Item[] = [
+  const loose: (Message | Note)[] = [
     ...messagesOf(analysis.events),
     ...analysis.events
       .filter((event) => isNote(analysis, event))
@@ -281,7 +301,10 @@ export function buildStory(data: SessionData): Story {
     analysis.turns.list.flatMap((turn) => turn.callIds.map((id) => [id, turn] as const)),
   );
   for (const item of calls) put(turnOfCall.get(item.call.id), item);
-  for (const item of loose) if (item.type !== 'call') put(analysis.turns.of(item.event), item);
+  for (const item of loose) put(analysis.turns.of(item.event), item);
+  const parked = parkedOf(analysis, data.deadLetters);
+  for (const { event, run } of parked.items)
+    put(analysis.turns.of(event), { type: 'parked', ns: event.ts, run });
   const eventsOf = (turn: Turn) =>
     (itemsOf.get(turn) ?? []).flatMap((item) => (item.type === 'message' ? [item.event] : []));
   return {
@@ -299,5 +322,6 @@ export function buildStory(data: SessionData): Story {
       usage: usageOf(eventsOf(turn)),
     })),
     unattributed,
+    parked: parked.nowhere,
   };
 }

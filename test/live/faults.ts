@@ -78,13 +78,13 @@ export function startGroup(site: Site, size: number, counts: FaultCounts): Group
       counts.leaves++;
     },
     async pause(ms) {
-      const child = members[0];
-      child?.kill('SIGSTOP');
+      const child = first();
+      // At the end of the queue, so that the next fault meets another.
+      members.push(child);
+      child.kill('SIGSTOP');
       await sleep(ms);
-      child?.kill('SIGCONT');
-      if (child !== undefined && !isGone(child)) counts.workerPauses++;
-      // The paused one goes to the end of the queue, so that the next fault meets another.
-      members.push(...members.splice(0, 1));
+      child.kill('SIGCONT');
+      if (!isGone(child)) counts.workerPauses++;
     },
     async stop() {
       await Promise.all(members.splice(0).map(end));

@@ -9,6 +9,7 @@ import fs from 'node:fs';
 import { control } from './control.ts';
 import { FLEET, fleet } from './fleet.ts';
 import { recorder } from './recorder.ts';
+import { AWAY, storeAway } from './store-away.ts';
 
 interface Result {
   readonly good: boolean;
@@ -21,6 +22,7 @@ const SCENARIOS: Readonly<Record<string, (events: number | undefined) => Promise
   'broker-kill': (events = 200_000) => recorder('broker-kill', events),
   fleet: (events = FLEET.events) => fleet({ ...FLEET, events }),
   control: (events = 100_000) => control(events),
+  'store-away': (events = AWAY.events) => storeAway({ ...AWAY, events }),
 };
 
 async function main(): Promise<number> {

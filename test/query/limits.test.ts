@@ -38,7 +38,11 @@ describe('cost', () => {
     const all = types
       .map((type) => {
         const fields = Object.values(type.getFields()).map(({ name, type: of }) =>
-          String(of).includes('Entry') ? `${name} { name value }` : name,
+          String(of).includes('Entry')
+            ? `${name} { name value }`
+            : String(of).includes('DeadLetter')
+              ? `${name} { seq reason field detail }`
+              : name,
         );
         return `... on ${type.name} { ${fields.join(' ')} }`;
       })

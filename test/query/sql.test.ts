@@ -26,7 +26,8 @@ const PLANS: Record<string, (tenant: string) => { text: string; params: object }
   parkedRangesPlan: (t) => plan.parkedRangesPlan(t, SESSION),
   gapsPlan: (t) => plan.gapsPlan(t, SESSION),
   closesPlan: (t) => plan.closesPlan(t, SESSION),
-  deadLettersPlan: (t) => plan.deadLettersPlan(t, SESSION),
+  deadLettersPlan: (t) => plan.deadLettersPlan(t, SESSION, ['a'], 'standing'),
+  replaysPlan: (t) => plan.replaysPlan(t, SESSION),
 };
 
 const build = (part: Partial<Select>, tenant = 'acme') =>

@@ -4,7 +4,7 @@ import { REGISTRY, type TelltaleEvent } from '#schemas';
 import { escapeText, fitPath, fitText, safeJson, widthOf } from '../../../query/timeline/escape.ts';
 import { printStory } from '../../../query/timeline/print.ts';
 import { buildStory, type SessionData } from '../../../query/timeline/story.ts';
-import { sessionOf } from './events.ts';
+import { STREAM, sessionOf } from './events.ts';
 import { realisticSession } from './realistic.ts';
 
 const EVIL = [
@@ -126,7 +126,14 @@ describe('what reaches the terminal', () => {
           agent: text,
           host: text,
           user: text,
-          deadLetters: [{ streamId: text, reason: text, field: text, detail: text }],
+          deadLetters: [undefined, 3, 5].map((seq) => ({
+            id: text,
+            streamId: STREAM,
+            ...(seq === undefined ? {} : { seq }),
+            reason: text,
+            field: text,
+            detail: text,
+          })),
           streams: [
             {
               streamId: text,

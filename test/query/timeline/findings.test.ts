@@ -94,13 +94,11 @@ describe('findings', () => {
         completeness: { ...whole, closed: false, unaccounted: [[3, 5]] as const },
       },
     ];
-    const deadLetters = [{ streamId: STREAM, reason: 'invalid', field: 'pid', detail: 'x' }];
-    expect(kindsOf([gap], { streams, deadLetters }).sort()).toEqual([
-      'gap',
-      'incomplete',
-      'not_closed',
-      'parked',
-    ]);
+    const letter = { id: 'a', streamId: STREAM, reason: 'invalid', field: 'pid', detail: 'x' };
+    const found = kindsOf([gap], { streams, deadLetters: [letter] });
+    expect(found.sort()).toEqual(['gap', 'incomplete', 'not_closed', 'parked']);
+    const replayed = [{ ...letter, replayedNs: '1764000000000000000' }];
+    expect(kindsOf([gap], { streams, deadLetters: replayed })).not.toContain('parked');
   });
 
   it('broken evidence stands first', () => {

@@ -1,0 +1,72 @@
+import { parseArgs } from 'node:util';
+import { DEAD_REASONS, type DeadReason } from '#schemas';
+import { createIngest } from '../../ingest/loop.ts';
+import { createReplay, type ReplayCount } from '../../ingest/replay.ts';
+import { createClock, systemRandom } from '../process/clock.ts';
+import { UsageError } from '../process/lifecycle.ts';
+import { terminalLog } from '../process/log.ts';
+import { createMeter } from '../process/meter.ts';
+import { storeUrl } from '../settings.ts';
+import { openStore } from '../stores/open.ts';
+
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+function reasonOf(text: string | undefined): DeadReason | undefined {
+  const reason = DEAD_REASONS.find((one) => one === text);
+  if (text !== undefined && reason === undefined)
+    throw new UsageError(`--reason ${text}: give one of ${DEAD_REASONS.join(', ')}`);
+  return reason;
+}
+
+const plural = (n: number): string => `${n} ${n === 1 ? 'letter' : 'letters'}`;
+
+/** A line a reason; reasons are words of ours, so nothing of telemetry is printed. */
+function report(counts: readonly ReplayCount[], dryRun: boolean): string {
+  const lines = counts.map(({ reason, letters, stored, parkedAgain, conflict, bad }) => {
+    const parts = [
+      `${stored} ${dryRun ? 'would be stored' : 'stored'}`,
+      ...(parkedAgain > 0 ? [`${parkedAgain} refused again`] : []),
+      ...(conflict > 0 ? [`${conflict} whose number another event has`] : []),
+      ...(bad > 0 ? [`${bad} still no event`] : []),
+    ];
+    return `${reason}: ${plural(letters)}: ${parts.join(', ')}\n`;
+  });
+  return lines.length === 0 ? 'no dead letter stands\n' : lines.join('');
+}
+
+/** `telltale ingest replay-dead`: tries dead letters again. Exit code 0 unless the store fails. */
+export async function replayDead(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      store: { type: 'string' },
+      reason: { type: 'string' },
+      session: { type: 'string' },
+      'dry-run': { type: 'boolean', default: false },
+    },
+  });
+  const url = values.store ?? storeUrl();
+  if (url === undefined) throw new UsageError('give --store URL (or TELLTALE_STORE)');
+  const reason = reasonOf(values.reason);
+  const { session } = values;
+  if (session !== undefined && !UUID.test(session))
+    throw new UsageError(`--session: give a session’s UUID in lower case`);
+  const log = terminalLog(false);
+  const store = await openStore(url, { log });
+  const abort = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => abort.abort());
+  const shared = { store, log, meter: createMeter(), clock: createClock(), random: systemRandom };
+  try {
+    const replay = createReplay({ ...shared, ingest: createIngest(shared) });
+    const filter = {
+      ...(reason === undefined ? {} : { reason }),
+      ...(session === undefined ? {} : { session }),
+    };
+    const dryRun = values['dry-run'];
+    const counts = await replay.run(filter, { dryRun }, abort.signal);
+    process.stdout.write(report(counts, dryRun));
+  } finally {
+    await store.close();
+  }
+  return 0;
+}
