@@ -17,6 +17,8 @@ export * from './ranges.ts';
 export * from './reasons.ts';
 export * from './registry.ts';
 export * from './row.ts';
+export { createScan, fieldIndex, SCANNED_FIELDS, type Scan, scanLine } from './scan.ts';
+export { HEX_VALUE, integerAt, lastTextBytes, stringEnd, unescapeText } from './scan-value.ts';
 export * from './table.ts';
 export * from './tiles.ts';
 export * from './topics.ts';

@@ -84,6 +84,35 @@ function isLongEscape(bytes: Uint8Array, at: number): boolean {
   return low < 16 && !HAS_SHORT.has(high * 16 + low);
 }
 
+/** Size in UTF-8 bytes of the text that `stringEnd` or a list or map of them saw last. */
+export const lastTextBytes = (): number => textBytes;
+
+/**
+ * Writes the text at start..end of a scanned line into `target` from `at` on, escapes undone;
+ * gives the place behind it.
+ */
+export function unescapeText(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  target: Uint8Array,
+  at: number,
+): number {
+  let to = at;
+  let from = start;
+  while (from < end) {
+    const byte = bytes[from] as number;
+    if (byte !== BACKSLASH) {
+      target[to++] = byte;
+      from++;
+    } else {
+      target[to++] = unescapedAt(bytes, from);
+      from += escapeWidth(bytes, from);
+    }
+  }
+  return to;
+}
+
 /** The closing quote of the string whose text begins at `at`; -1 where it is not canonical. */
 export function stringEnd(bytes: Uint8Array, start: number): number {
   let at = start;
@@ -106,7 +135,16 @@ export function stringEnd(bytes: Uint8Array, start: number): number {
   return at;
 }
 
-export function wordEnd(bytes: Uint8Array, start: number, words: Words): number {
+/**
+ * The end of a string that must be one of `words`; `word` says which. The `guess` is tried first.
+ */
+export function wordEnd(bytes: Uint8Array, start: number, words: Words, guess: number): number {
+  const guessed = words.bytes[guess] as Uint8Array;
+  if (bytes[start + guessed.length] === QUOTE && sameBytes(bytes, start, guessed)) {
+    word = guess;
+    textBytes = guessed.length;
+    return start + guessed.length;
+  }
   let at = start;
   let hash = 0;
   for (let byte = bytes[at] as number; byte !== QUOTE; byte = bytes[++at] as number) {
@@ -123,6 +161,7 @@ export let word = -1;
 
 export function hexEnd(bytes: Uint8Array, start: number, digits: number): number {
   for (let at = start; at < start + digits; at++) if (hexValue(bytes, at) > 15) return -1;
+  textBytes = digits;
   return bytes[start + digits] === QUOTE ? start + digits : -1;
 }
 
@@ -134,6 +173,7 @@ export function uuidEnd(bytes: Uint8Array, start: number): number {
     const byte = bytes[start + offset] as number;
     if (isDash(offset) ? byte !== MINUS : hexValue(bytes, start + offset) > 15) return -1;
   }
+  textBytes = UUID_BYTES;
   return bytes[start + UUID_BYTES] === QUOTE ? start + UUID_BYTES : -1;
 }
 
@@ -145,6 +185,7 @@ export function timeEnd(bytes: Uint8Array, start: number): number {
   if (first < 0x31 || first > 0x38) return -1;
   for (let at = start + 1; at < start + TIME_DIGITS; at++)
     if (!isDigit(bytes[at] as number)) return -1;
+  textBytes = TIME_DIGITS;
   return bytes[start + TIME_DIGITS] === QUOTE ? start + TIME_DIGITS : -1;
 }
 

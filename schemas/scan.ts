@@ -79,6 +79,8 @@ interface Facts {
   readonly min: number;
   readonly max: number;
   readonly entriesMax: number;
+  /** The word that it had last: most often it has it again. */
+  last: number;
 }
 
 const KINDS = [...REGISTRY.keys()];
@@ -95,10 +97,14 @@ const FACTS: readonly Facts[] = SCANNED_FIELDS.map((name): Facts => {
     min: schema.minimum ?? Number.MIN_SAFE_INTEGER,
     max: schema.maximum ?? Number.MAX_SAFE_INTEGER,
     entriesMax: schema.maxItems ?? Number.POSITIVE_INFINITY,
+    last: 0,
   };
 });
 
 const KEYS = wordsOf(SCANNED_FIELDS);
+
+/** Which key came last behind each key (and first of all): most often it comes again. */
+const next = new Uint16Array(SCANNED_FIELDS.length + 1);
 
 /** Sets of fields as bits. */
 const SET_WORDS = Math.ceil(SCANNED_FIELDS.length / 32);
@@ -127,7 +133,11 @@ const empty = new Int32Array(SET_WORDS);
 
 /** Behind the last byte of a value's text; -1 where it is not a valid canonical value. */
 function valueEnd(bytes: Uint8Array, start: number, facts: Facts): number {
-  if (facts.words !== undefined) return wordEnd(bytes, start, facts.words);
+  if (facts.words !== undefined) {
+    const end = wordEnd(bytes, start, facts.words, facts.last);
+    if (end >= 0) facts.last = word;
+    return end;
+  }
   switch (facts.shape) {
     case 'uint':
     case 'int':
@@ -182,9 +192,10 @@ export function scanLine(bytes: Uint8Array, start: number, newline: number, scan
   scan.count = 0;
   do {
     if (bytes[at + 1] !== QUOTE) return false;
-    const keyEnd = wordEnd(bytes, at + 2, KEYS);
+    const keyEnd = wordEnd(bytes, at + 2, KEYS, next[last + 1] as number);
     const index = word;
     if (keyEnd < 0 || index <= last || bytes[keyEnd + 1] !== COLON) return false;
+    next[last + 1] = index;
     last = index;
     const quoted = QUOTED[index] === true;
     if (quoted && bytes[keyEnd + 2] !== QUOTE) return false;

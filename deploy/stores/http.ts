@@ -20,6 +20,7 @@ import {
 } from '#schemas';
 import { faultCodeOf } from './faults.ts';
 import { httpParam } from './literal.ts';
+import { insertFastest } from './native.ts';
 import { cancelledFault, closedFault } from './pool.ts';
 import { bindByServer, oneStatement, StatementError, tableName } from './statement.ts';
 
@@ -141,7 +142,7 @@ export function openHttp(url: URL, settings: HttpSettings = HTTP_DEFAULTS): Stor
     }
   }
 
-  function send(sql: Sql, limits: QueryLimits, more: object, signal: AbortSignal) {
+  function ask(sql: Sql, limits: QueryLimits, more: object, signal: AbortSignal) {
     const { text, values } = bindByServer(sql);
     const params = [...values].map(([name, { type, value }]) => [name, httpParam(type, value)]);
     return client.query({
@@ -157,14 +158,14 @@ export function openHttp(url: URL, settings: HttpSettings = HTTP_DEFAULTS): Stor
     // The server keeps the answer until it is whole, so that an error has a status of its own.
     const more = { wait_end_of_query: 1, max_result_bytes: String(limits.memoryBytesMax) };
     return within(limits.timeMs, false, signal, async (until) => {
-      const result = await send(sql, limits, more, until);
+      const result = await ask(sql, limits, more, until);
       return whileWaiting(until, result, async () => (await result.json<T>()) as readonly T[]);
     });
   }
 
   async function* stream<T extends Row>(sql: Sql, limits: QueryLimits, signal?: AbortSignal) {
     const until = timed(limits.timeMs + settings.graceMs, signal);
-    const result = await within(limits.timeMs, false, signal, () => send(sql, limits, {}, until));
+    const result = await within(limits.timeMs, false, signal, () => ask(sql, limits, {}, until));
     const end = () => result.close();
     until.addEventListener('abort', end, { once: true });
     try {
@@ -180,11 +181,12 @@ export function openHttp(url: URL, settings: HttpSettings = HTTP_DEFAULTS): Stor
     }
   }
 
-  function insert({ table, lines, dedupToken, timeMs }: Insert): Promise<void> {
+  /** Sends one INSERT and its body, and waits until the answer is whole. */
+  function send(insert: string, body: Uint8Array, { dedupToken, timeMs }: Insert): Promise<void> {
     return within(timeMs, true, undefined, async (until) => {
       const { stream: answer } = await client.exec({
-        query: `INSERT INTO ${tableName(table)} FORMAT JSONEachRow`,
-        values: Readable.from([lines], { objectMode: false }),
+        query: insert,
+        values: Readable.from([body], { objectMode: false }),
         clickhouse_settings: {
           insert_deduplication_token: dedupToken,
           async_insert: 0,
@@ -197,6 +199,15 @@ export function openHttp(url: URL, settings: HttpSettings = HTTP_DEFAULTS): Stor
       await whileWaiting(until, { close: () => answer.destroy(LATE) }, async () => {
         for await (const _ of answer);
       });
+    });
+  }
+
+  async function insert(one: Insert): Promise<void> {
+    const into = await within(one.timeMs, true, undefined, async () => tableName(one.table));
+    await insertFastest(one, {
+      native: ({ columns, bytes }) =>
+        send(`INSERT INTO ${into} (${columns.join(', ')}) FORMAT Native`, bytes, one),
+      json: () => send(`INSERT INTO ${into} FORMAT JSONEachRow`, one.lines, one),
     });
   }
 

@@ -6,8 +6,11 @@
  * It is no real server: what it proves is what our adapter sends and how it reads answers.
  */
 import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
 import { Session } from 'chdb';
 
 const NOT_SETTINGS = new Set(['query', 'query_id', 'database', 'session_id', 'wait_end_of_query']);
@@ -59,11 +62,24 @@ function exception(error: unknown): { code: string; text: string } {
   return { code: /^Code: (\d+)/.exec(text)?.[1] ?? '1002', text: text.trim() };
 }
 
+/** The binding takes no binary body: the engine reads it from a file. */
+async function insertFile(session: Session, insert: string, body: Buffer): Promise<void> {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'telltale-bridge-'));
+  const file = path.join(dir, 'body');
+  fs.writeFileSync(file, body);
+  try {
+    await session.queryAsync(`${insert} FROM INFILE ${quote(file)} FORMAT Native`);
+  } finally {
+    fs.rmSync(dir, { recursive: true });
+  }
+}
+
 async function answer(session: Session, call: Call, marker: string, out: http.ServerResponse) {
-  const insert = /^INSERT INTO (\S+) FORMAT JSONEachRow$/.exec(call.query);
+  const insert = /^INSERT INTO (\S+)( \([\w, ]+\))? FORMAT (JSONEachRow|Native)$/.exec(call.query);
   if (insert !== null) {
-    const format = 'JSONEachRow';
-    await session.insert({ table: insert[1] as string, values: call.body, format });
+    const [, table = '', columns = '', format] = insert;
+    if (format === 'JSONEachRow') await session.insert({ table, values: call.body, format });
+    else await insertFile(session, `INSERT INTO ${table}${columns}`, call.body);
     return void out.end();
   }
   const text = `/* ${marker} */ ${call.query}`;

@@ -67,7 +67,8 @@ describe('http: a server that misbehaves', () => {
       away.command('SELECT 1'),
       away.ping(),
     ];
-    for (const work of works) expect((await faultOf(work)).code).toBe('unreachable');
+    const faults = await Promise.all(works.map(faultOf));
+    expect(faults.map(({ code }) => code)).toEqual(works.map(() => 'unreachable'));
     await away.close();
     expect((await faultOf(away.ping())).code).toBe('closed');
   });
