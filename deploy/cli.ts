@@ -30,6 +30,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     usage: 'sessions [--from URL | --data DIR] [--first N] [--json]',
     load: async () => (await import('./commands/timeline.ts')).sessions,
   },
+  rules: {
+    summary: 'compile rules, run their examples, or match them against a file of events',
+    usage: 'rules check DIR | test DIR | match --rules DIR --events FILE [--json]',
+    load: async () => (await import('./commands/rules.ts')).rules,
+  },
   collect: {
     summary: 'ship what earlier runs left in the spool',
     usage: 'collect [--to URL|kafka://…] [--spool DIR] [--wait-ms N]',

@@ -1,4 +1,5 @@
 /** What everyone agrees on; imported as `#schemas`. */
+
 export * from './account.ts';
 export * from './alerts.ts';
 export * from './chain.ts';
@@ -17,6 +18,16 @@ export * from './ranges.ts';
 export * from './reasons.ts';
 export * from './registry.ts';
 export * from './row.ts';
+export { END_OF_TIME_NS } from './rules/eql/pipes.ts';
+export { eqlViews } from './rules/eql/taxonomy.ts';
+export { type Fault as RuleFault, faultText } from './rules/faults.ts';
+export { createLineage, type Lineage } from './rules/lineage.ts';
+export { type Loaded, type LoadOptions, loadRules, type RuleFile } from './rules/load.ts';
+export { readPlaceholders } from './rules/placeholders.ts';
+export * from './rules/rule.ts';
+export { createRuleSet, type Evaluation, type RuleSet } from './rules/ruleset.ts';
+export { sigmaViews } from './rules/sigma/taxonomy.ts';
+export * from './rules/values.ts';
 export { createScan, fieldIndex, SCANNED_FIELDS, type Scan, scanLine } from './scan.ts';
 export { HEX_VALUE, integerAt, lastTextBytes, stringEnd, unescapeText } from './scan-value.ts';
 export * from './table.ts';
