@@ -12,7 +12,7 @@ interface Command {
 const COMMANDS: Readonly<Record<string, Command>> = {
   up: {
     summary: 'everything on this machine: embedded store, ingest and query, no broker',
-    usage: 'up [--data DIR] [--port N]',
+    usage: 'up [--data DIR] [--port N] [--witness URL=VKEY]…',
     load: async () => (await import('./commands/up.ts')).up,
   },
   run: {
@@ -49,6 +49,16 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'the query service: ClickHouse to GraphQL',
     usage: 'query --store http://…|chdb:DIR [--port N]',
     load: async () => (await import('./commands/query.ts')).query,
+  },
+  seal: {
+    summary: 'the transparency log over a cluster’s store, served as C2SP tlog-tiles',
+    usage: 'seal --store http://… --dir DIR [--port N] [--origin NAME] [--witness URL=VKEY]…',
+    load: async () => (await import('./commands/seal.ts')).seal,
+  },
+  witness: {
+    summary: 'an independent witness that cosigns transparency logs',
+    usage: 'witness --dir DIR [--port N] [--name NAME] [--log VKEY]…',
+    load: async () => (await import('./commands/witness.ts')).witness,
   },
   migrate: {
     summary: 'bring the store, and with --kafka the topic, to this version’s schema',

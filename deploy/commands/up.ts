@@ -1,11 +1,14 @@
 import fs from 'node:fs';
 import type { AddressInfo } from 'node:net';
+import path from 'node:path';
 import { parseArgs } from 'node:util';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Log, Part, Store } from '#schemas';
 import { registerFrames } from '../../ingest/http.ts';
 import { createIngest } from '../../ingest/loop.ts';
-import { registerQuery } from '../../query/server.ts';
+import { registerLog } from '../../ingest/seal/serve.ts';
+import type { WitnessAddress } from '../../ingest/seal/witnesses.ts';
+import { isLoopbackHost, registerQuery } from '../../query/server.ts';
 import { migrate } from '../migrate.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts } from '../process/lifecycle.ts';
@@ -13,18 +16,22 @@ import { serviceLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
 import { DEFAULT_PORT, dataDir, logLevel, portOf, tenant } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
+import { openSeal, type Seal, witnessOf } from './seal.ts';
 
 export interface UpOptions {
   readonly data: string;
   /** 0 takes any free port. */
   readonly port: number;
   readonly tenant: string;
+  readonly witnesses?: readonly WitnessAddress[];
   readonly log: Log;
 }
 
 export interface Up extends Part {
   /** Where it serves, after `start`. */
   readonly url: string;
+  /** The key of its transparency log, after `start`. */
+  readonly logKey: string;
 }
 
 /**
@@ -35,6 +42,7 @@ export function createUp(options: UpOptions): Up {
   const { log } = options;
   let store: Store | undefined;
   let app: FastifyInstance | undefined;
+  let seal: Seal | undefined;
   let url = '';
 
   async function start(): Promise<void> {
@@ -42,17 +50,24 @@ export function createUp(options: UpOptions): Up {
     store = await openStore(`chdb:${options.data}`, { log });
     await migrate(store, { log });
     const shared = { store, log, meter: createMeter(), clock: createClock() };
+    const sealing = { ...shared, random: systemRandom, origin: undefined };
+    const dir = path.join(options.data, 'tlog');
+    seal = await openSeal({ ...sealing, dir, witnesses: options.witnesses ?? [] });
     app = Fastify({ logger: false, forceCloseConnections: true });
     registerFrames(app, { ...shared, ingest: createIngest({ ...shared, random: systemRandom }) });
     await registerQuery(app, { ...shared, tenant: options.tenant });
+    registerLog(app, seal.files, isLoopbackHost);
+    await seal.start();
     await app.listen({ host: '127.0.0.1', port: options.port });
     url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
   }
 
   async function stop(): Promise<void> {
     await app?.close();
+    await seal?.stop();
     await store?.close();
     app = undefined;
+    seal = undefined;
     store = undefined;
   }
 
@@ -62,6 +77,9 @@ export function createUp(options: UpOptions): Up {
     get url() {
       return url;
     },
+    get logKey() {
+      return seal?.vkey ?? '';
+    },
   };
 }
 
@@ -69,18 +87,25 @@ export function createUp(options: UpOptions): Up {
 export async function up(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,
-    options: { data: { type: 'string' }, port: { type: 'string' }, tenant: { type: 'string' } },
+    options: {
+      data: { type: 'string' },
+      port: { type: 'string' },
+      tenant: { type: 'string' },
+      witness: { type: 'string', multiple: true, default: [] },
+    },
   });
   const log = serviceLog('up', logLevel());
   const part = createUp({
     data: values.data ?? dataDir(),
     port: portOf(values.port, DEFAULT_PORT),
     tenant: values.tenant ?? tenant(),
+    witnesses: values.witness.map(witnessOf),
     log,
   });
   const start = async () => {
     await part.start();
     process.stdout.write(`telltale is up at ${part.url}, GraphQL at ${part.url}/graphql\n`);
+    process.stdout.write(`transparency log: ${part.url}/tlog  key: ${part.logKey}\n`);
     process.stdout.write('record: telltale run -- COMMAND    look: telltale timeline latest\n');
   };
   await runParts([{ start, stop: part.stop }], log);

@@ -39,20 +39,33 @@ function isPublished(tile: Tile, size: number): boolean {
 
 const missing = (reply: FastifyReply) => reply.code(404).type(TEXT).send('not found\n');
 
-/** Serves a log's files below `/tlog/`. */
-export function registerLog(app: FastifyInstance, files: LogFiles): void {
-  app.get(`${LOG_PREFIX}/${CHECKPOINT_PATH}`, async (_request, reply) => {
-    const bytes = await files.read(CHECKPOINT_PATH);
-    if (bytes === undefined) return missing(reply);
-    return reply.type(TEXT).header('cache-control', 'no-store').send(bytes);
-  });
-  app.get(`${LOG_PREFIX}/tile/*`, async (request, reply) => {
-    const path = `tile/${(request.params as { '*': string })['*']}`;
-    const tile = parseTilePath(path);
-    if (tile === undefined || !isPublished(tile, await publishedSize(files))) return missing(reply);
-    const bytes = await files.read(path);
-    if (bytes === undefined) return missing(reply);
-    return reply.type('application/octet-stream').header('cache-control', FOREVER).send(bytes);
+/**
+ * Serves a log's files below `/tlog/`. `isOwnHost` judges the Host header, so that no web page that
+ * is open on this machine can read them under another name.
+ */
+export function registerLog(
+  app: FastifyInstance,
+  files: LogFiles,
+  isOwnHost: (host: string | undefined) => boolean,
+): void {
+  app.register(async (scope) => {
+    scope.addHook('onRequest', async (request, reply) => {
+      if (isOwnHost(request.headers.host)) return undefined;
+      return reply.code(421).type(TEXT).send('this service answers to its own name only\n');
+    });
+    scope.get(`${LOG_PREFIX}/${CHECKPOINT_PATH}`, async (_request, reply) => {
+      const bytes = await files.read(CHECKPOINT_PATH);
+      if (bytes === undefined) return missing(reply);
+      return reply.type(TEXT).header('cache-control', 'no-store').send(bytes);
+    });
+    scope.get(`${LOG_PREFIX}/tile/*`, async (request, reply) => {
+      const path = `tile/${(request.params as { '*': string })['*']}`;
+      const tile = parseTilePath(path);
+      const known = tile !== undefined && isPublished(tile, await publishedSize(files));
+      const bytes = known ? await files.read(path) : undefined;
+      if (bytes === undefined) return missing(reply);
+      return reply.type('application/octet-stream').header('cache-control', FOREVER).send(bytes);
+    });
   });
 }
 

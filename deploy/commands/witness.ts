@@ -1,0 +1,80 @@
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import Fastify from 'fastify';
+import {
+  parseVerifierKey,
+  SIGNATURE_COSIGNATURE_V1,
+  SIGNATURE_ED25519,
+  type VerifierKey,
+} from '#schemas';
+import { openLogFiles } from '../../ingest/seal/files.ts';
+import { openKey } from '../../ingest/seal/key.ts';
+import { registerWitness } from '../../ingest/seal/serve.ts';
+import { createWitness } from '../../ingest/seal/witness.ts';
+import { createClock, systemRandom } from '../process/clock.ts';
+import { runParts, UsageError } from '../process/lifecycle.ts';
+import { lockDir } from '../process/lock.ts';
+import { serviceLog } from '../process/log.ts';
+import { createMeter } from '../process/meter.ts';
+import { logLevel, portOf } from '../settings.ts';
+
+export const WITNESS_PORT = 4562;
+const KEY_FILE = 'witness.key';
+
+function logKeyOf(text: string): VerifierKey {
+  const key = parseVerifierKey(text);
+  if (!key.ok) throw new UsageError(`--log ${text}: ${key.what}`);
+  if (key.value.type !== SIGNATURE_ED25519)
+    throw new UsageError(`--log ${text}: it is no log’s key (type 1, Ed25519)`);
+  return key.value;
+}
+
+function logKeysOf(texts: readonly string[]): VerifierKey[] {
+  const keys = texts.map(logKeyOf);
+  const doubled = keys.find(({ name }, i) => keys.findIndex((one) => one.name === name) !== i);
+  if (doubled !== undefined) throw new UsageError(`--log: ${doubled.name} is given twice`);
+  return keys;
+}
+
+/**
+ * `telltale witness`: cosigns the tree heads of the logs that it is told of, until SIGINT or
+ * SIGTERM. It is of use only where whoever runs the log can't reach its directory.
+ */
+export async function witness(args: string[]): Promise<number> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      dir: { type: 'string' },
+      port: { type: 'string' },
+      name: { type: 'string' },
+      log: { type: 'string', multiple: true, default: [] },
+    },
+  });
+  if (values.dir === undefined) throw new UsageError('give --dir DIR');
+  const logs = logKeysOf(values.log);
+  const port = portOf(values.port, WITNESS_PORT);
+  const dir = path.resolve(values.dir);
+  const unlock = lockDir(dir);
+  try {
+    const log = serviceLog('witness', logLevel());
+    const files = await openLogFiles(dir);
+    const nameOfNew = `telltale.invalid/witness/${Buffer.from(systemRandom.bytes(8)).toString('hex')}`;
+    const type = SIGNATURE_COSIGNATURE_V1;
+    const key = await openKey(files, systemRandom, {
+      ...{ file: KEY_FILE, type, nameOfNew },
+      name: values.name,
+    });
+    const shared = { log, meter: createMeter(), clock: createClock() };
+    const service = await createWitness({ ...shared, files, key, logs });
+    const app = Fastify({ logger: false, forceCloseConnections: true });
+    registerWitness(app, { witness: service, log });
+    const start = async () => {
+      const at = await app.listen({ host: '127.0.0.1', port });
+      process.stdout.write(`telltale witness serves ${at}\nwitness key: ${key.verifier.text}\n`);
+    };
+    await runParts([{ start, stop: () => app.close() }], log);
+  } finally {
+    unlock();
+  }
+  return 0;
+}
