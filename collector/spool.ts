@@ -152,7 +152,13 @@ export function adoptSpool(
   const { disk, log } = deps;
   const file = abandonedBy(dir, disk);
   if (file === undefined) return undefined;
-  claim(dir, file.identity, deps);
+  try {
+    claim(dir, file.identity, deps);
+  } catch (error) {
+    // A full disk gets room by shipping. Two that ship the same only send it twice.
+    if (!isDiskFull(error)) throw error;
+    log.warn('spool.not_claimed', { dir });
+  }
   const segments = disk
     .list(dir)
     .filter((name) => name.endsWith('.log'))
@@ -201,6 +207,8 @@ function spoolAt(
   let next = last === undefined ? released : endOf(last);
   let writer: number | undefined;
   let closed = false;
+  /** The last write failed: one story is told once. */
+  let failing = false;
   /** Files, and their folder, that hold what a power loss would take. */
   const dirty = new Set<string>();
   const endSync = deps.clock.every(settings.syncMs, syncDirty);
@@ -245,11 +253,13 @@ function spoolAt(
     try {
       segment = segmentFor();
       disk.append(writer as number, bytes);
+      failing = false;
       return segment;
     } catch (error) {
       if (segment !== undefined) disk.truncate(segment.file, sizeOf(segment));
       const event = isDiskFull(error) ? 'spool.disk_full' : 'spool.write_failed';
-      log.error(event, { dir, bytes: bytes.length, error: String(error) });
+      if (!failing) log.error(event, { dir, bytes: bytes.length, error: String(error) });
+      failing = true;
       return undefined;
     }
   }

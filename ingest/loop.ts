@@ -13,7 +13,7 @@ import {
 } from '#schemas';
 import { decodeFrame } from './decode.ts';
 import { type Arrival, type Batch, deadLine, type Parked, type Summary } from './outcome.ts';
-import { createSequence, type Seen } from './sequence.ts';
+import { createSequence, type Placed } from './sequence.ts';
 import { createWriter } from './write.ts';
 
 export interface IngestDeps {
@@ -35,27 +35,22 @@ export interface Ingest {
   forget(): void;
 }
 
-/**
- * One insert stays within so many days: each day is a partition, and the engine refuses a block of
- * more than 100 (`max_partitions_per_insert_block`), with a number that also means "not now".
- */
-export const DAYS_PER_INSERT_MAX = 64;
 /** Dead letters of one insert, in bytes before base64; one larger than it goes alone. */
 const DEAD_BYTES_MAX = 16 * 1024 * 1024;
 
-/** Cuts arrivals into inserts. It does not look at what is stored: a redo cuts the same. */
-export function cutByDays(arrivals: readonly Arrival[], daysMax: number): readonly Arrival[][] {
-  const pieces: Arrival[][] = [];
-  let days = new Set<number>();
-  for (const arrival of arrivals) {
-    if (pieces.length === 0 || (days.size >= daysMax && !days.has(arrival.day))) {
-      pieces.push([]);
-      days = new Set();
-    }
-    days.add(arrival.day);
-    (pieces.at(-1) as Arrival[]).push(arrival);
+/**
+ * By day, because a day is a partition: the engine makes the rows of one partition visible
+ * together, and those of several one after the other. An insert of one day is there or it is not,
+ * so whoever does a batch again finds all of it or has the same bytes and the same token.
+ */
+export function groupByDay(placed: readonly Placed[]): readonly (readonly Placed[])[] {
+  const days = new Map<number, Placed[]>();
+  for (const one of placed) {
+    const list = days.get(one.arrival.day);
+    if (list === undefined) days.set(one.arrival.day, [one]);
+    else list.push(one);
   }
-  return pieces;
+  return [...days.values()];
 }
 
 function cutByBytes(parked: readonly Parked[]): readonly Parked[][] {
@@ -93,23 +88,21 @@ export function createIngest(deps: IngestDeps): Ingest {
 
   async function writeEvents(arrivals: readonly Arrival[], name: string, signal: AbortSignal) {
     await writer.persist(() => sequence.recover(arrivals), 'recover', signal);
-    const seen: Seen = new Map();
+    const { placed, duplicates, conflicts } = sequence.sort(arrivals);
     const parked: Parked[] = [];
-    let [stored, duplicates] = [0, 0];
-    for (const piece of cutByDays(arrivals, DAYS_PER_INSERT_MAX)) {
-      const sorted = sequence.sort(piece, seen);
-      const lines = sorted.fresh.map(({ line }) => line);
-      const refused = await writer.insert(EVENTS_TABLE, lines, name, signal);
+    let stored = 0;
+    for (const group of groupByDay(placed)) {
+      const slots = group.map((one) => (one.stored ? undefined : one.arrival.line));
+      const refused = await writer.insert(EVENTS_TABLE, slots, name, signal);
       const bad = new Map(refused.map(({ index, message }) => [index, message]));
-      const good = sorted.fresh.filter((_, index) => !bad.has(index));
-      sequence.stored(good);
+      const good = group.filter((one, index) => !one.stored && !bad.has(index));
+      sequence.stored(good.map(({ arrival }) => arrival));
       stored += good.length;
-      duplicates += sorted.duplicates;
       for (const [index, message] of bad)
-        parked.push(park(sorted.fresh[index] as Arrival, 'store_refused', message));
-      for (const one of sorted.conflicts)
-        parked.push(park(one, 'conflict', 'an event with this number and other bytes came before'));
+        parked.push(park((group[index] as Placed).arrival, 'store_refused', message));
     }
+    for (const one of conflicts)
+      parked.push(park(one, 'conflict', 'an event with this number and other bytes came before'));
     return { stored, duplicates, parked };
   }
 

@@ -21,11 +21,16 @@ export const RANGES_MAX = 200_000;
 const LOOKUPS_MAX = 4;
 const LIMITS: QueryLimits = { timeMs: 30_000, memoryBytesMax: 1024 ** 3, rowsMax: 5_000_000 };
 
-/** The numbers and lines that a batch has already given; makes conflicts within it visible. */
-export type Seen = Map<string, Map<number, string>>;
+/** The first event of a batch that has its number, and whether the table has the number already. */
+export interface Placed {
+  readonly arrival: Arrival;
+  readonly stored: boolean;
+}
 
 export interface Sorted {
-  readonly fresh: readonly Arrival[];
+  /** One for each number, in order. What is stored keeps its place: a redo finds the same list. */
+  readonly placed: readonly Placed[];
+  /** Events that are there already, in the table or in the batch. */
   readonly duplicates: number;
   /** Same number, other bytes, within one batch: only the first can be stored. */
   readonly conflicts: readonly Arrival[];
@@ -35,7 +40,7 @@ export interface Sequence {
   /** Reads what the table holds of the streams not known yet. Rejects with `StoreError`. */
   recover(ids: Iterable<StreamKey>): Promise<void>;
   /** Parts what is new from what is stored already. All streams must be recovered. */
-  sort(arrivals: readonly Arrival[], seen: Seen): Sorted;
+  sort(arrivals: readonly Arrival[]): Sorted;
   /** These are in the table now. */
   stored(arrivals: readonly Arrival[]): void;
   /** Forgets everything: somebody else may have written. */
@@ -50,7 +55,7 @@ const WHERE = `FROM ${EVENTS_TABLE} WHERE tenant = {tenant:String}
 /** What the table holds of one stream, as ranges. One short query, unless there are holes. */
 export async function storedRanges(store: Store, id: StreamKey): Promise<Ranges> {
   const params = { tenant: id.tenant, session: id.session_id, stream: id.stream_id };
-  const totals = `SELECT min(seq) AS first, max(seq) AS last, count() AS rows ${WHERE}`;
+  const totals = `SELECT min(seq) AS first, max(seq) AS last, uniqExact(seq) AS rows ${WHERE}`;
   const [row] = await store.query({ text: totals, params }, LIMITS);
   const rows = Number(row?.rows ?? 0);
   if (rows === 0) return [];
@@ -103,8 +108,9 @@ export function createSequence(store: Store, rangesMax = RANGES_MAX): Sequence {
     await Promise.all(Array.from({ length: LOOKUPS_MAX }, work));
   }
 
-  function sort(arrivals: readonly Arrival[], seen: Seen): Sorted {
-    const fresh: Arrival[] = [];
+  function sort(arrivals: readonly Arrival[]): Sorted {
+    const seen = new Map<string, Map<number, string>>();
+    const placed: Placed[] = [];
     const conflicts: Arrival[] = [];
     let duplicates = 0;
     for (const arrival of arrivals) {
@@ -114,12 +120,15 @@ export function createSequence(store: Store, rangesMax = RANGES_MAX): Sequence {
       const lines = seen.get(key) ?? new Map<number, string>();
       seen.set(key, lines);
       const line = lines.get(arrival.seq);
-      if (line !== undefined && line !== arrival.line) conflicts.push(arrival);
-      else if (line !== undefined || hasNumber(ranges, arrival.seq)) duplicates++;
-      else fresh.push(arrival);
-      if (line === undefined) lines.set(arrival.seq, arrival.line);
+      if (line === undefined) {
+        const stored = hasNumber(ranges, arrival.seq);
+        if (stored) duplicates++;
+        placed.push({ arrival, stored });
+        lines.set(arrival.seq, arrival.line);
+      } else if (line === arrival.line) duplicates++;
+      else conflicts.push(arrival);
     }
-    return { fresh, duplicates, conflicts };
+    return { placed, duplicates, conflicts };
   }
 
   function stored(arrivals: readonly Arrival[]): void {

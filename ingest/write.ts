@@ -12,14 +12,21 @@ export interface Refused {
   readonly message: string;
 }
 
+/**
+ * Lines of one partition of the table, each in its place. `undefined` is a line that the table has
+ * already: it keeps its place, so that whoever does the same batch again halves it where it was
+ * halved before, and an insert that is still under way meets its own token.
+ */
+export type Slots = readonly (string | undefined)[];
+
 export interface Writer {
   /**
-   * Stores `lines` in `table`, all but those given back as refused. Rejects with the last
-   * `StoreError` when `signal` is aborted or the store is closed; the lines may then be stored.
+   * Stores the lines of `slots` in `table`, all but those given back as refused. Rejects with the
+   * last `StoreError` when `signal` is aborted or the store is closed; lines may then be stored.
    */
   insert(
     table: string,
-    lines: readonly string[],
+    slots: Slots,
     name: string,
     signal: AbortSignal,
   ): Promise<readonly Refused[]>;
@@ -37,7 +44,7 @@ export interface WriteDeps {
 
 /** One insert of one block. */
 const INSERT_MS = 60_000;
-const MESSAGE_CHARACTERS_MAX = 500;
+const MESSAGE_MAX = 500;
 
 export const encodeLines = (lines: readonly string[]): Buffer =>
   Buffer.from(`${lines.join('\n')}\n`, 'utf8');
@@ -77,24 +84,35 @@ export function createWriter({ store, log, meter, clock, random }: WriteDeps): W
     }
   }
 
-  async function insert(
-    table: string,
-    lines: readonly string[],
-    name: string,
-    signal: AbortSignal,
-  ): Promise<readonly Refused[]> {
-    if (lines.length === 0) return [];
+  /** Tries the lines as they are; gives back what the engine says of data that it refuses. */
+  async function put(table: string, lines: readonly string[], name: string, signal: AbortSignal) {
     const bytes = encodeLines(lines);
     const dedupToken = tokenOf(name, bytes);
     const one = { table, lines: bytes, rows: lines.length, dedupToken, timeMs: INSERT_MS };
     const result = await persevere(() => store.insert(one), table, signal);
-    if ('done' in result) return [];
-    const message = result.guilty.fault.message.slice(0, MESSAGE_CHARACTERS_MAX);
-    if (lines.length === 1) return [{ index: 0, message }];
-    log.warn('ingest.split', { table, rows: lines.length, error: message.slice(0, 300) });
-    const half = lines.length >> 1;
-    const left = await insert(table, lines.slice(0, half), name, signal);
-    const right = await insert(table, lines.slice(half), name, signal);
+    return 'done' in result ? undefined : result.guilty.fault.message;
+  }
+
+  async function insert(
+    table: string,
+    slots: Slots,
+    name: string,
+    signal: AbortSignal,
+    refused?: { rows: number; message: string },
+  ): Promise<readonly Refused[]> {
+    const lines = slots.filter((line) => line !== undefined);
+    if (lines.length === 0) return [];
+    // A half that holds all lines of a whole that was refused needs no second answer.
+    const known = refused?.rows === lines.length ? refused.message : undefined;
+    const message = (known ?? (await put(table, lines, name, signal)))?.slice(0, MESSAGE_MAX);
+    if (message === undefined) return [];
+    if (slots.length === 1) return [{ index: 0, message }];
+    if (known === undefined && lines.length > 1)
+      log.warn('ingest.split', { table, rows: lines.length, error: message.slice(0, 300) });
+    const half = slots.length >> 1;
+    const told = { rows: lines.length, message };
+    const left = await insert(table, slots.slice(0, half), name, signal, told);
+    const right = await insert(table, slots.slice(half), name, signal, told);
     return [...left, ...right.map((one) => ({ ...one, index: one.index + half }))];
   }
 

@@ -10,9 +10,9 @@ import {
   hasNumber,
   toRanges,
 } from '#schemas';
-import { createIngest, cutByDays } from '../../ingest/loop.ts';
-import { type Batch, keyOf } from '../../ingest/outcome.ts';
-import { storedRanges, unite } from '../../ingest/sequence.ts';
+import { createIngest, groupByDay } from '../../ingest/loop.ts';
+import { type Arrival, type Batch, keyOf } from '../../ingest/outcome.ts';
+import { type Placed, storedRanges, unite } from '../../ingest/sequence.ts';
 import { fakeClock, fakeLog, fakeMeter } from '../fakes/ports.ts';
 import { deadOf, eventsOf, newStream, seqsOf, type TestStream, useEngine } from './engine.ts';
 import { type Fate, type FaultyStore, faultyStore } from './faulty.ts';
@@ -244,15 +244,18 @@ describe('ingest: sets and cuts', () => {
     );
   });
 
-  it('cuts by days without losing or moving a row', () => {
-    const day = fc.integer({ min: 20_000, max: 20_009 });
+  it('groups by day without losing a row or changing the order of a day', () => {
     fc.assert(
-      fc.property(fc.array(day), fc.integer({ min: 1, max: 5 }), (days, daysMax) => {
-        const arrivals = days.map((one, seq) => ({ day: one, seq }) as never);
-        const pieces = cutByDays(arrivals, daysMax);
-        expect(pieces.flat()).toEqual(arrivals);
-        for (const piece of pieces)
-          expect(new Set(piece.map((one) => one.day)).size).toBeLessThanOrEqual(daysMax);
+      fc.property(fc.array(fc.nat(5)), (days) => {
+        const placed: Placed[] = days.map((day, seq) => ({
+          arrival: { day, seq } as Arrival,
+          stored: false,
+        }));
+        const groups = groupByDay(placed);
+        expect(groups.flat().sort((a, b) => a.arrival.seq - b.arrival.seq)).toEqual(placed);
+        for (const group of groups)
+          expect(group).toEqual(placed.filter((one) => one.arrival.day === group[0]?.arrival.day));
+        expect(groups).toHaveLength(new Set(days).size);
       }),
     );
   });
