@@ -4,7 +4,7 @@ import { createIngest } from '../../ingest/loop.ts';
 import { fakeClock, fakeLog, fakeMeter } from '../fakes/ports.ts';
 import { eventsOf, newStream, useEngine } from './engine.ts';
 
-/** The engine's own limit of days in one insert (`max_partitions_per_insert_block`). */
+/** The engine's own limit of days in one block (`max_partitions_per_insert_block`). */
 const ENGINE_DAYS_MAX = 100;
 
 // Not among the unit tests only because a hundred partitions take seconds to write.
