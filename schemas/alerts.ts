@@ -110,6 +110,33 @@ export function alertLine({ rule, ...alert }: Alert): string {
   });
 }
 
+/** Columns of an alert as `alertOf` reads them. */
+export const ALERT_COLUMNS = `tenant, toString(fingerprint) AS fingerprint, rule_id, rule_title,
+  rule_author, rule_license, level, tags, session_id, key, event_ids, event_times, reason`;
+
+/** The alert that a stored row is; `row` has `ALERT_COLUMNS`, as JSONEachRow gives them. */
+export function alertOf(row: Readonly<Record<string, unknown>>): Alert {
+  const text = (name: string) => String(row[name] ?? '');
+  const list = (name: string) => (row[name] as readonly unknown[]).map(String);
+  const times = list('event_times');
+  return {
+    tenant: text('tenant'),
+    fingerprint: text('fingerprint'),
+    rule: {
+      id: text('rule_id'),
+      title: text('rule_title'),
+      level: text('level') as AlertLevel,
+      author: text('rule_author'),
+      license: text('rule_license'),
+      tags: list('tags'),
+    },
+    session_id: text('session_id'),
+    key: row.key as Record<string, string>,
+    events: list('event_ids').map((id, at) => ({ id, ts: times[at] as string })),
+    reason: text('reason'),
+  };
+}
+
 /** The row of a change of state as JSONEachRow, without a newline; `changedMs` since 1970. */
 export function alertStateLine(
   { tenant, fingerprint }: Pick<Alert, 'tenant' | 'fingerprint'>,

@@ -3,7 +3,11 @@
  * was given a partition, makes its rules' state again.
  */
 import {
+  ALERT_COLUMNS,
+  ALERT_STATES_TABLE,
   ALERTS_TABLE,
+  type Alert,
+  alertOf,
   EVENTS_TABLE,
   fromRow,
   type QueryLimits,
@@ -55,12 +59,22 @@ function eventOf(row: Row): TelltaleEvent | undefined {
   }
 }
 
-/** Fingerprints of the alerts that the table has of a session. */
-export async function knownAlerts(
+export interface StoredAlert {
+  readonly alert: Alert;
+  /** Whether the newest word on it is that it does not hold. */
+  readonly withdrawn: boolean;
+}
+
+/** The alerts that the table has of a session. Rejects with `StoreError`. */
+export async function storedAlerts(
   store: Store,
   { tenant, session_id }: SessionKey,
-): Promise<ReadonlySet<string>> {
-  const text = `SELECT DISTINCT toString(fingerprint) AS fingerprint FROM ${ALERTS_TABLE} ${WHERE}`;
+): Promise<readonly StoredAlert[]> {
+  const text = `SELECT ${ALERT_COLUMNS}, state FROM ${ALERTS_TABLE} AS a LEFT JOIN (
+      SELECT fingerprint AS of, argMax(state, changed_at) AS state FROM ${ALERT_STATES_TABLE}
+      WHERE tenant = {tenant:String} AND state IN ('withdrawn', 'standing') GROUP BY fingerprint
+    ) AS s ON a.fingerprint = s.of
+    ${WHERE} ORDER BY raised_at LIMIT 1 BY fingerprint`;
   const rows = await store.query({ text, params: { tenant, session: session_id } }, LIMITS);
-  return new Set(rows.map((row) => String(row.fingerprint)));
+  return rows.map((row) => ({ alert: alertOf(row), withdrawn: row.state === 'withdrawn' }));
 }

@@ -24,7 +24,7 @@ import {
 } from '#schemas';
 import type { Engine, Outcome } from '../../schemas/rules/engine.ts';
 import type { Writer } from '../write.ts';
-import { knownAlerts, type SessionKey, sessionHistory } from './history.ts';
+import { type SessionKey, type StoredAlert, sessionHistory, storedAlerts } from './history.ts';
 import type { Sink } from './sink.ts';
 
 export interface DetectLimits {
@@ -49,6 +49,8 @@ export interface DetectDeps {
   readonly meter: Meter;
   readonly clock: Clock;
   readonly engine: Engine;
+  /** Ids of the engine's rules whose state stays within a session. */
+  readonly rules: ReadonlySet<string>;
   readonly sinks: readonly Sink[];
   readonly limits?: DetectLimits;
 }
@@ -64,6 +66,8 @@ export interface Detect {
   /** Another worker may have seen these sessions: everything is read again. */
   forget(): void;
 }
+
+const fingerprintOf = ({ alert }: StoredAlert) => alert.fingerprint;
 
 interface Session {
   readonly key: SessionKey;
@@ -85,30 +89,39 @@ export function createDetect(deps: DetectDeps): Detect {
   /** In the order of last use. */
   const sessions = new Map<string, Session>();
   const lost = { evicted: 0, late: 0 };
+  const certainNs = () => clock.wallNs() - BigInt(limits.latenessMs) * 1_000_000n;
 
   /** Reads a session from the table, with what was just stored, and runs the rules over it. */
   async function open(key: SessionKey, signal: AbortSignal): Promise<Outcome> {
-    const known = await writer.persist(() => knownAlerts(store, key), 'alerts', signal);
+    const stored = await writer.persist(() => storedAlerts(store, key), 'alerts', signal);
+    const before = new Map(stored.map((one) => [one.alert.fingerprint, one]));
     const read = async () => {
       engine.forget(key.tenant, key.session_id);
       const session: Session = {
         key,
         seen: new Map(),
-        known: new Set(known),
-        withdrawn: new Set(),
+        known: new Set(before.keys()),
+        withdrawn: new Set(stored.filter((one) => one.withdrawn).map(fingerprintOf)),
         raised: new Map(),
       };
       const found = new Map<string, Alert>();
-      for await (const events of sessionHistory(store, key, signal)) {
-        const { raised, withdrawn } = engine.add(unseen(session, events));
+      const take = ({ raised, withdrawn }: Outcome) => {
         for (const { fingerprint } of withdrawn) found.delete(fingerprint);
         for (const alert of raised) found.set(alert.fingerprint, alert);
-      }
+      };
+      for await (const events of sessionHistory(store, key, signal))
+        take(engine.add(unseen(session, events)));
+      take(engine.advance(certainNs()));
       sessions.set(nameOf(key), session);
-      // What was withdrawn while the past was read again had been told to nobody.
-      return { raised: [...found.values()], withdrawn: [] };
+      return found;
     };
-    return writer.persist(read, 'history', signal);
+    const found = await writer.persist(read, 'history', signal);
+    // Raised by a worker that had not seen a late event, which is in its place now.
+    const gone = stored.filter(
+      ({ alert, withdrawn }) =>
+        !withdrawn && !found.has(alert.fingerprint) && deps.rules.has(alert.rule.id),
+    );
+    return { raised: [...found.values()], withdrawn: gone.map(({ alert }) => alert) };
   }
 
   /** The events of a session that the engine has not seen, each stream in order. */
@@ -223,11 +236,7 @@ export function createDetect(deps: DetectDeps): Detect {
       trim();
       report();
     },
-    advance: (signal) =>
-      guarded(undefined, () => {
-        const certainNs = clock.wallNs() - BigInt(limits.latenessMs) * 1_000_000n;
-        return write(engine.advance(certainNs), signal);
-      }),
+    advance: (signal) => guarded(undefined, () => write(engine.advance(certainNs()), signal)),
     forget() {
       for (const { key } of sessions.values()) engine.forget(key.tenant, key.session_id);
       sessions.clear();
