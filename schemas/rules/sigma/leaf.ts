@@ -44,8 +44,21 @@ function textLeaf(field: string, value: TextValue): Expression {
   );
 }
 
+/**
+ * Sigma's expressions are Perl's: there `$` also stands before a newline that ends the text, so
+ * that `\\.pth$` is not got around by one. RE2's own `$` is the very end. Where `m` is set the two
+ * mean the same.
+ */
+function perlDollar(source: string): string {
+  if (/\(\?[a-zA-Z]*m/.test(source)) return source;
+  return source.replace(/\\[\s\S]|\[\^?\]?(?:\[:\^?\w+:\]|\\[\s\S]|[^\]\\])*\]|\$/g, (part) =>
+    part === '$' ? '(?:\\n?\\z)' : part,
+  );
+}
+
 function regexTest(value: Extract<Value, { type: 'regex' }>): Test {
-  const regex = compileRegex(value.source, value.flags);
+  const { source, flags } = value;
+  const regex = compileRegex(flags.multiline ? source : perlDollar(source), flags);
   return regex.ok ? regex.pattern.test : refuse('regex', value.place, regex.reason);
 }
 
