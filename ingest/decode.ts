@@ -7,16 +7,16 @@ export interface DecodedFrame {
   readonly parked: readonly Parked[];
 }
 
-const NS_PER_DAY = 86_400_000_000_000n;
+const SECONDS_PER_DAY = 86_400;
 const DETAIL_CHARACTERS_MAX = 2_000;
 /** How many faults of one line are told in words. */
 const FAULTS_MAX = 5;
 
-const dayOf = (ts: string): number => Number(BigInt(ts) / NS_PER_DAY);
-
-function arrivalOf({ event, line }: GoodLine, origin: string): Arrival {
-  const { tenant, session_id, stream_id, seq, ts } = event;
-  return { tenant, session_id, stream_id, seq, day: dayOf(ts), line, origin };
+function arrivalOf(line: GoodLine, header: FrameHeader, origin: string): Arrival {
+  const { tenant, session_id, stream_id } = header;
+  const day = Math.floor(line.tsSeconds / SECONDS_PER_DAY);
+  const text = Buffer.from(line.bytes).toString('utf8', 0, line.bytes.length - 1);
+  return { tenant, session_id, stream_id, seq: line.seq, day, line: text, origin };
 }
 
 function parkedOf(dead: DeadLine, header: FrameHeader | undefined, origin: string): Parked {
@@ -42,7 +42,7 @@ function parkedOf(dead: DeadLine, header: FrameHeader | undefined, origin: strin
 export function decodeFrame({ bytes, origin }: Incoming): DecodedFrame {
   const { header, good, dead } = unframe(bytes);
   return {
-    arrivals: good.map((line) => arrivalOf(line, origin)),
+    arrivals: header === undefined ? [] : good.map((line) => arrivalOf(line, header, origin)),
     parked: dead.map((line) => parkedOf(line, header, origin)),
   };
 }

@@ -8,10 +8,13 @@
  * `bytes` counts all after the first newline, so a cut frame is known as one. Each line stands
  * alone: one bad event does not spoil its neighbours.
  */
+import { isUtf8 } from 'node:buffer';
 import { type Decoded, decode, encode } from './codec.ts';
 import type { Fault } from './define.ts';
 import type { DeadReason } from './reasons.ts';
 import type { TelltaleEvent } from './registry.ts';
+import { createScan, fieldIndex, isValue, scanLine, slotOf } from './scan.ts';
+import { integerAt } from './scan-value.ts';
 
 export const FRAME_VERSION = 1;
 /** A frame is closed when it has this many bytes; one event larger than it travels alone. */
@@ -20,6 +23,7 @@ export const FRAME_BYTES_TARGET = 512 * 1024;
 export const FRAME_BYTES_MAX = 15 * 1024 * 1024;
 const HEADER_BYTES_MAX = 4096;
 const NEWLINE = 0x0a;
+const STREAM_FIELDS = ['tenant', 'session_id', 'stream_id'] as const;
 
 export interface FrameHeader {
   readonly telltale: number;
@@ -40,10 +44,15 @@ export interface DeadLine {
   readonly bytes: Uint8Array;
 }
 
-/** One good line: the event, and the very bytes that it came as (without the newline). */
+/** One good line. */
 export interface GoodLine {
+  readonly seq: number;
+  /** Whole seconds of its `ts`. */
+  readonly tsSeconds: number;
+  /** The very bytes that it came as, with the newline; a view of the frame's. */
+  readonly bytes: Uint8Array;
+  /** Made when it is first asked for. */
   readonly event: TelltaleEvent;
-  readonly line: string;
 }
 
 export interface Unframed {
@@ -100,7 +109,7 @@ function readHeader(bytes: Uint8Array): HeaderResult {
       reason: 'frame_version',
       what: `version ${JSON.stringify(value.telltale)}; 1 is known`,
     };
-  for (const name of ['tenant', 'session_id', 'stream_id'] as const)
+  for (const name of STREAM_FIELDS)
     if (typeof value[name] !== 'string') return { reason: 'not_a_frame', what: `no ${name}` };
   for (const name of ['first_seq', 'count', 'bytes'] as const)
     if (!Number.isSafeInteger(value[name]) || (value[name] as number) < 0)
@@ -110,73 +119,115 @@ function readHeader(bytes: Uint8Array): HeaderResult {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-function readLine(bytes: Uint8Array): { line: string; decoded: Decoded } {
-  let line: string;
+function readLine(bytes: Uint8Array): Decoded {
   try {
-    line = utf8.decode(bytes);
+    return decode(utf8.decode(bytes));
   } catch {
     const faults = [{ where: '', what: 'the bytes are not UTF-8' }];
-    return { line: '', decoded: { ok: false, reason: 'not_utf8', faults } };
+    return { ok: false, reason: 'not_utf8', faults };
   }
-  return { line, decoded: decode(line) };
 }
 
 function mismatch(header: FrameHeader, event: TelltaleEvent, seq: number): string | undefined {
-  for (const name of ['tenant', 'session_id', 'stream_id'] as const)
+  for (const name of STREAM_FIELDS)
     if (event[name] !== header[name]) return `${name} is not the frame’s`;
   return event.seq === seq ? undefined : `seq is ${event.seq}, its place says ${seq}`;
+}
+
+class Line implements GoodLine {
+  readonly seq: number;
+  readonly tsSeconds: number;
+  readonly bytes: Uint8Array;
+  #event: TelltaleEvent | undefined;
+
+  constructor(seq: number, tsSeconds: number, bytes: Uint8Array, event?: TelltaleEvent) {
+    this.seq = seq;
+    this.tsSeconds = tsSeconds;
+    this.bytes = bytes;
+    this.#event = event;
+  }
+
+  get event(): TelltaleEvent {
+    this.#event ??= JSON.parse(utf8.decode(this.bytes)) as TelltaleEvent;
+    return this.#event;
+  }
+}
+
+const SEQ = fieldIndex('seq');
+const TS = fieldIndex('ts');
+/** A time is 19 digits: seconds, then 9 of nanoseconds. */
+const SECONDS_DIGITS = 10;
+const scan = createScan();
+
+/**
+ * The fast way: good lines of a frame by their bytes alone. Undefined for all others, and then the
+ * slow way says what is wrong.
+ */
+function scanner(header: FrameHeader, body: Uint8Array) {
+  const whole = isUtf8(body);
+  const stated = STREAM_FIELDS.map((name) => ({
+    index: fieldIndex(name),
+    bytes: Buffer.from(JSON.stringify(header[name]).slice(1, -1)),
+  }));
+  return (at: number, newline: number, seq: number): GoodLine | undefined => {
+    if (!whole || !scanLine(body, at, newline, scan)) return undefined;
+    for (const { index, bytes } of stated) if (!isValue(body, scan, index, bytes)) return undefined;
+    const slot = slotOf(scan, SEQ);
+    if (integerAt(body, scan.starts[slot] as number, scan.ends[slot] as number) !== seq)
+      return undefined;
+    const ts = scan.starts[slotOf(scan, TS)] as number;
+    const seconds = integerAt(body, ts, ts + SECONDS_DIGITS);
+    return new Line(seq, seconds, body.subarray(at, newline + 1));
+  };
+}
+
+const deadFrame = (
+  reason: DeadReason,
+  what: string,
+  bytes: Uint8Array,
+  seq?: number,
+): DeadLine => ({
+  ...(seq === undefined ? {} : { seq }),
+  reason,
+  faults: [{ where: 'frame', what }],
+  bytes,
+});
+
+/** The slow way: the reference judges the line, and finds the words. */
+function judge(header: FrameHeader, line: Uint8Array, seq: number): GoodLine | DeadLine {
+  const bytes = line.subarray(0, -1);
+  const decoded = readLine(bytes);
+  if (!decoded.ok) return { seq, reason: decoded.reason, faults: decoded.faults, bytes };
+  const wrong = mismatch(header, decoded.event, seq);
+  if (wrong !== undefined) return deadFrame('frame_mismatch', wrong, bytes, seq);
+  return new Line(seq, Number(decoded.event.ts.slice(0, SECONDS_DIGITS)), line, decoded.event);
 }
 
 /** Takes a frame apart. Never throws: what is not an event comes back as dead lines. */
 export function unframe(bytes: Uint8Array): Unframed {
   const read = readHeader(bytes);
-  if (!('header' in read))
-    return {
-      good: [],
-      dead: [{ reason: read.reason, faults: [{ where: 'frame', what: read.what }], bytes }],
-    };
+  if (!('header' in read)) return { good: [], dead: [deadFrame(read.reason, read.what, bytes)] };
   const { header, body } = read;
   const good: GoodLine[] = [];
   const dead: DeadLine[] = [];
-  let at = 0;
+  const scanned = scanner(header, body);
   let seq = header.first_seq;
-  for (; at < body.length; seq++) {
+  for (let at = 0; at < body.length; seq++) {
     const newline = body.indexOf(NEWLINE, at);
-    const line = body.subarray(at, newline < 0 ? body.length : newline);
     if (newline < 0) {
       const what = `the frame ends in the middle of a line: ${body.length} of ${header.bytes} bytes came`;
-      dead.push({
-        seq,
-        reason: 'frame_truncated',
-        faults: [{ where: 'frame', what }],
-        bytes: line,
-      });
+      dead.push(deadFrame('frame_truncated', what, body.subarray(at), seq));
       break;
     }
+    const line = scanned(at, newline, seq) ?? judge(header, body.subarray(at, newline + 1), seq);
+    if ('reason' in line) dead.push(line);
+    else good.push(line);
     at = newline + 1;
-    const { line: text, decoded } = readLine(line);
-    if (!decoded.ok) {
-      dead.push({ seq, reason: decoded.reason, faults: decoded.faults, bytes: line });
-      continue;
-    }
-    const wrong = mismatch(header, decoded.event, seq);
-    if (wrong === undefined) good.push({ event: decoded.event, line: text });
-    else
-      dead.push({
-        seq,
-        reason: 'frame_mismatch',
-        faults: [{ where: 'frame', what: wrong }],
-        bytes: line,
-      });
   }
   const whole = body.length === header.bytes && good.length + dead.length === header.count;
   if (!whole && !dead.some((line) => line.reason === 'frame_truncated')) {
     const what = `${body.length} of ${header.bytes} bytes and ${good.length + dead.length} of ${header.count} events came`;
-    dead.push({
-      reason: 'frame_truncated',
-      faults: [{ where: 'frame', what }],
-      bytes: new Uint8Array(),
-    });
+    dead.push(deadFrame('frame_truncated', what, new Uint8Array()));
   }
   return { header, good, dead };
 }

@@ -35,7 +35,8 @@ export function wordsOf(texts: readonly string[]): Words {
   return { slots, bytes };
 }
 
-function sameBytes(bytes: Uint8Array, at: number, word: Uint8Array): boolean {
+/** Whether `word` stands at `at`. */
+export function sameBytes(bytes: Uint8Array, at: number, word: Uint8Array): boolean {
   for (let i = 0; i < word.length; i++) if (bytes[at + i] !== word[i]) return false;
   return true;
 }

@@ -27,6 +27,7 @@ import {
   NEWLINE,
   OPEN_MAP,
   QUOTE,
+  sameBytes,
   stringEnd,
   textBytes,
   timeEnd,
@@ -220,4 +221,17 @@ export function scanLine(bytes: Uint8Array, start: number, newline: number, scan
     meets(present, CONTENT) === meets(present, SALT) &&
     !meets(present, ERASED)
   );
+}
+
+/** Which of the scanned values is that of field `index`; -1 where the line does not have it. */
+export function slotOf(scan: Scan, index: number): number {
+  for (let slot = 0; slot < scan.count; slot++) if (scan.fields[slot] === index) return slot;
+  return -1;
+}
+
+/** Whether the value of field `index`, a string, stands there as just these bytes. */
+export function isValue(bytes: Uint8Array, scan: Scan, index: number, value: Uint8Array): boolean {
+  const slot = slotOf(scan, index);
+  const start = scan.starts[slot] ?? 0;
+  return scan.ends[slot] === start + value.length && sameBytes(bytes, start, value);
 }

@@ -190,6 +190,7 @@ function collectingSpool(identity: StreamIdentity, lines: Buffer[]): Spool {
       for (const { bytes } of events) lines.push(bytes);
       return true;
     },
+    isFull: false,
     peek: () => [],
     release: () => {},
     pending: 0,
@@ -208,6 +209,7 @@ function steppingClock(startNs: bigint, stepNs: bigint): Clock {
     },
     monotonicNs: () => now,
     sleep: async () => {},
+    every: () => () => {},
   };
 }
 

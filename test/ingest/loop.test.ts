@@ -14,6 +14,7 @@ import { createIngest, groupByDay } from '../../ingest/loop.ts';
 import { type Arrival, type Batch, keyOf } from '../../ingest/outcome.ts';
 import { type Placed, storedRanges, unite } from '../../ingest/sequence.ts';
 import { fakeClock, fakeLog, fakeMeter } from '../fakes/ports.ts';
+import { SALT } from '../schemas/arbitraries.ts';
 import { deadOf, eventsOf, newStream, seqsOf, type TestStream, useEngine } from './engine.ts';
 import { type Fate, type FaultyStore, faultyStore } from './faulty.ts';
 
@@ -321,6 +322,7 @@ describe('ingest on the real engine', () => {
     const big = stream.event(0, {
       kind: 'prompt',
       prompt: 'ä'.repeat(4 * 1024 * 1024),
+      content_salt: SALT,
       pid: undefined,
       file_op: undefined,
       file_path: undefined,

@@ -7,6 +7,7 @@ import {
   FRAME_VERSION,
   frame,
   frameLines,
+  type GoodLine,
   type TelltaleEvent,
   unframe,
 } from '#schemas';
@@ -36,6 +37,12 @@ const bytes = frame(events);
 const lines = events.map((event) => Buffer.from(encode(event)));
 const NEWLINE = 0x0a;
 const body = bytes.indexOf('\n') + 1;
+/** A good line's bytes as text; they end in a newline. */
+const textOf = ({ bytes }: GoodLine): string => {
+  const text = Buffer.from(bytes).toString('utf8');
+  expect(text.at(-1)).toBe('\n');
+  return text.slice(0, -1);
+};
 const goodSeqs = (given: Uint8Array) => unframe(given).good.map((line) => line.event.seq);
 const deadOf = (given: Uint8Array) => unframe(given).dead.map(({ seq, reason }) => [seq, reason]);
 
@@ -56,7 +63,11 @@ describe('a frame', () => {
         const { header, good, dead } = unframe(frame(given));
         expect(dead).toEqual([]);
         expect(good.map((line) => line.event)).toEqual(given);
-        const came = good.map((line) => line.line);
+        const came = good.map(textOf);
+        expect(good.map(({ seq }) => seq)).toEqual(given.map(({ seq }) => seq));
+        expect(good.map((line) => String(line.tsSeconds))).toEqual(
+          given.map(({ ts }) => ts.slice(0, 10)),
+        );
         expect(came).toEqual(given.map((event) => Buffer.from(encode(event)).toString('utf8')));
         const { length: count } = given;
         expect(header).toMatchObject({ ...id, telltale: 1, first_seq: firstSeq, count });
@@ -181,10 +192,10 @@ describe('a frame', () => {
         const given = Buffer.from(bytes);
         given[at] = (given[at] as number) ^ mask;
         const { good, dead } = unframe(given);
-        const strange = good.filter((one) => !sent.has(one.line));
+        const strange = good.filter((one) => !sent.has(textOf(one)));
         // Inside a text one letter for another is still an event: the chain finds that one.
         expect(strange.length).toBeLessThanOrEqual(1);
-        for (const one of good) expect(Buffer.from(encode(one.event)).toString()).toBe(one.line);
+        for (const one of good) expect(Buffer.from(encode(one.event)).toString()).toBe(textOf(one));
         // A newline more or less moves the lines behind it from their places; all else spoils one.
         const moved = given[at] === NEWLINE || bytes[at] === NEWLINE;
         if (at >= body && !moved) expect(good.length).toBeGreaterThanOrEqual(lines.length - 1);
