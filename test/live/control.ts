@@ -6,7 +6,8 @@
 import { killBroker, noFaults, startGroup } from './faults.ts';
 import { FLEET, workerTotals } from './fleet.ts';
 import { compare } from './oracle.ts';
-import { ended, openSite, say, sleep } from './site.ts';
+import { ended, say, sleep } from './processes.ts';
+import { openSite } from './site.ts';
 
 const ROUNDS_MAX = 6;
 const BEFORE_KILL_MS = 3_000;

@@ -1,6 +1,7 @@
 /** What goes wrong while load runs: kills, pauses, comings and goings, each counted. */
 import type { ChildProcess } from 'node:child_process';
-import { assigned, ended, isGone, type Site, say, sleep } from './site.ts';
+import { ended, isGone, say, sleep } from './processes.ts';
+import { assigned, type Site } from './site.ts';
 
 export interface FaultCounts {
   brokerKills: number;

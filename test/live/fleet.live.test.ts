@@ -8,7 +8,8 @@ import { type Skip, skipOrThrow } from '../kafka/broker.ts';
 import { noFaults, startGroup } from './faults.ts';
 import { killCollector, workerTotals } from './fleet.ts';
 import { compare, isWhole } from './oracle.ts';
-import { ended, openSite, type Site } from './site.ts';
+import { ended } from './processes.ts';
+import { openSite, type Site } from './site.ts';
 
 const EVENTS = 12_000;
 const PER_SECOND = 2_000;

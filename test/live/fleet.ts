@@ -5,7 +5,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { type FaultCounts, type Group, killBroker, noFaults, startGroup } from './faults.ts';
 import { compare, type Found, isWhole } from './oracle.ts';
-import { ended, logLines, openSite, type Site, say, sleep } from './site.ts';
+import { ended, logLines, say, sleep } from './processes.ts';
+import { openSite, type Site } from './site.ts';
 import { readTruth } from './truth.ts';
 
 export interface FleetOptions {

@@ -8,6 +8,7 @@
 import fs from 'node:fs';
 import { control } from './control.ts';
 import { FLEET, fleet } from './fleet.ts';
+import { HTTP_AWAY, httpAway, UP_KILL, upKill } from './http-away.ts';
 import { recorder } from './recorder.ts';
 import { AWAY, storeAway } from './store-away.ts';
 
@@ -23,6 +24,8 @@ const SCENARIOS: Readonly<Record<string, (events: number | undefined) => Promise
   fleet: (events = FLEET.events) => fleet({ ...FLEET, events }),
   control: (events = 100_000) => control(events),
   'store-away': (events = AWAY.events) => storeAway({ ...AWAY, events }),
+  'http-away': (events = HTTP_AWAY.events) => httpAway({ ...HTTP_AWAY, events }),
+  'up-kill': (events = UP_KILL.events) => upKill({ ...UP_KILL, events }),
 };
 
 async function main(): Promise<number> {

@@ -12,7 +12,8 @@ import { openStore } from '../../deploy/stores/open.ts';
 import { accountsOf } from '../../query/accounts.ts';
 import { createRunner } from '../../query/run.ts';
 import { killBroker, noFaults } from './faults.ts';
-import { assigned, ended, openSite, type Site, say, sleep } from './site.ts';
+import { ended, say, sleep } from './processes.ts';
+import { assigned, openSite, type Site } from './site.ts';
 
 const LIMITS: QueryLimits = { timeMs: 60_000, memoryBytesMax: 4e9, rowsMax: 10 };
 const WORKER_KILLS = 2;

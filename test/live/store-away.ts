@@ -9,7 +9,8 @@
 import { workerTotals } from './fleet.ts';
 import { watchMemory } from './memory.ts';
 import { compare, isWhole } from './oracle.ts';
-import { assigned, ended, isGone, openSite, say, sleep } from './site.ts';
+import { ended, isGone, say, sleep } from './processes.ts';
+import { assigned, openSite } from './site.ts';
 
 /** The bound that ingest/README.md states. */
 export const WORKER_MB_MAX = 600;
