@@ -34,6 +34,8 @@ export interface Sighting {
   readonly hasOpen: boolean;
   /** The number of the close; undefined where it is not among them. */
   readonly finalSeq: number | undefined;
+  /** When an open or a close of it was written last, in milliseconds; 0 where none is there. */
+  readonly endsMs: number;
   /** A number stands in more than one row. */
   readonly doubled: boolean;
 }
@@ -49,6 +51,7 @@ export interface Place {
 const SIGHTINGS = `SELECT tenant, session_id, stream_id, max(seq) AS last,
   countIf(seq = 0) AS opens, countIf(kind IN {finals:Array(String)}) AS finals,
   maxIf(seq, kind IN {finals:Array(String)}) AS final_seq,
+  toUnixTimestamp64Milli(maxIf(ingested_at, seq = 0 OR kind IN {finals:Array(String)})) AS ends,
   count() > uniqExact(seq) AS doubled
   FROM ${EVENTS_TABLE}
   WHERE kind IN {kinds:Array(String)} AND ingested_at >= fromUnixTimestamp64Milli({since:Int64})
@@ -67,6 +70,7 @@ export async function* sightings(store: Store, sinceMs: number): AsyncGenerator<
         lastSeq: Number(row.last),
         hasOpen: Number(row.opens) > 0,
         finalSeq: Number(row.finals) > 0 ? Number(row.final_seq) : undefined,
+        endsMs: Math.max(0, Number(row.ends)),
         doubled: Number(row.doubled) > 0,
       };
 }

@@ -56,6 +56,9 @@ export const PLACES_MAX = 20_000;
 /** Leaves at the log's end whose rows say when the table was read last. */
 const TAIL_LEAVES = 256;
 
+/** Places of rows that are no heads, so that each is reported once. */
+const INVALID_MAX = 1_000;
+
 export interface SealDeps {
   readonly store: Store;
   readonly log: Log;
@@ -105,9 +108,12 @@ export function placesOf(
   const turn = record === undefined ? !seen.hasOpen : nowMs - record.sealedMs >= heartbeatMs;
   if (turn && seen.lastSeq > lastSealed) wanted.add(seen.lastSeq);
   if (record === undefined) return [...wanted];
-  // What is in the log is held against the table again whenever its stream goes on.
-  if (wanted.size > 0 || seen.doubled) wanted.add(record.lastSeq);
-  if (seen.doubled && seen.hasOpen) wanted.add(0);
+  // What is in the log is held against the table again when its stream goes on, and when a row was
+  // written at a place that is sealed already.
+  const again = seen.doubled || seen.endsMs > record.sealedMs;
+  if (wanted.size === 0 && !again) return [];
+  wanted.add(record.lastSeq);
+  if (record.openDigest !== '') wanted.add(0);
   return [...wanted];
 }
 
@@ -121,6 +127,7 @@ export function createSealer(deps: SealDeps): Sealer {
   let nearFromMs: number | undefined;
   let sweptFromMs: number | undefined;
   let published = '';
+  const invalid = new Set<string>();
   let running: Promise<void> = Promise.resolve();
   let fail: (error: Error) => void = () => {};
   const failed = new Promise<never>((_, reject) => {
@@ -179,9 +186,12 @@ export function createSealer(deps: SealDeps): Sealer {
     }
   }
 
-  /** A row that no collector made: its bytes would be no leaf. */
+  /** A row that no collector made: its bytes would be no leaf. It is seen again, and said once. */
   function reportInvalid(head: Head, fault: string): void {
     const { tenant, session_id, stream_id, seq } = head;
+    const place = `${stream_id}-${seq}`;
+    if (invalid.has(place)) return;
+    if (invalid.size < INVALID_MAX) invalid.add(place);
     meter.count('telltale.seal.invalid', 1);
     log.error('seal.head_invalid', { tenant, session_id, stream_id, seq, fault });
   }

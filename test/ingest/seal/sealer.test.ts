@@ -170,6 +170,35 @@ describe('the sealer, over a real engine', () => {
     await remove(events[0] as TelltaleEvent, 'seq >= 0');
   });
 
+  it('reports a session that was put in the place of another one', async () => {
+    const { sealer, heads, clock, errors } = await rig({ store: engine.store, dir: fresh() });
+    const events = session('ofc');
+    await insert(engine.store, events);
+    await sealer.round();
+    await remove(events[0] as TelltaleEvent, 'seq >= 0');
+    clock.advance(2_000);
+    const forged = events.map((event) => ({ ...event, host: 'other' }));
+    await insert(engine.store, forged, Number(clock.wallNs() / 1_000_000n) - 500);
+    expect(await sealer.round()).toMatchObject({ sealed: 2, contradictions: 2 });
+    const mine = (await heads()).filter(({ stream_id }) => stream_id === events[0]?.stream_id);
+    expect(mine.map(({ seq }) => seq)).toEqual([0, 2, 0, 2]);
+    expect(errors()).toEqual(['seal.contradiction', 'seal.contradiction']);
+    expect(await sealer.round()).toMatchObject({ sealed: 0, contradictions: 0 });
+    await remove(events[0] as TelltaleEvent, 'seq >= 0');
+  });
+
+  it('takes no row that no collector made, and goes on', async () => {
+    const { sealer, seqs, errors } = await rig({ store: engine.store, dir: fresh() });
+    const [bad, good] = [session('oc'), session('oc')];
+    const close = { ...(bad[1] as object), chain_head: 'not a hash' } as TelltaleEvent;
+    await insert(engine.store, [bad[0] as TelltaleEvent, close, ...good]);
+    for (let i = 0; i < 3; i++) await sealer.round();
+    expect(await seqs(bad)).toEqual([0]);
+    expect(await seqs(good)).toEqual([0, 1]);
+    expect(errors()).toEqual(['seal.head_invalid']);
+    await remove(bad[0] as TelltaleEvent, 'seq >= 0');
+  });
+
   it('notices that a sealed head is gone when its stream goes on', async () => {
     const { sealer, seqs, clock, errors } = await rig({ store: engine.store, dir: fresh() });
     const events = session('ofhfhc');
@@ -235,6 +264,7 @@ describe('the sealer, over a real engine', () => {
         session_id: events[0]?.session_id,
         stream_id: events[0]?.stream_id,
         ...{ lastSeq: 500, hasOpen: true, finalSeq: undefined, doubled: false },
+        endsMs: expect.any(Number),
       },
     ]);
   });
