@@ -1,6 +1,6 @@
 /** Frames -> arrivals and parked lines. Pure; whatever the bytes are, it never throws. */
 import { type DeadLine, type FrameHeader, type GoodLine, unframe } from '#schemas';
-import type { Arrival, Incoming, Parked, StreamKey } from './outcome.ts';
+import { type Arrival, type Incoming, keyOf, type Parked, type StreamKey } from './outcome.ts';
 
 export interface DecodedFrame {
   readonly arrivals: readonly Arrival[];
@@ -12,11 +12,13 @@ const DETAIL_CHARACTERS_MAX = 2_000;
 /** How many faults of one line are told in words. */
 const FAULTS_MAX = 5;
 
-function arrivalOf(line: GoodLine, header: FrameHeader, origin: string): Arrival {
+function arrivalsOf(good: readonly GoodLine[], header: FrameHeader, origin: string): Arrival[] {
   const { tenant, session_id, stream_id } = header;
-  const day = Math.floor(line.tsSeconds / SECONDS_PER_DAY);
-  const text = Buffer.from(line.bytes).toString('utf8', 0, line.bytes.length - 1);
-  return { tenant, session_id, stream_id, seq: line.seq, day, line: text, origin };
+  const key = keyOf(header);
+  return good.map(({ seq, tsSeconds, bytes: line }) => {
+    const day = Math.floor(tsSeconds / SECONDS_PER_DAY);
+    return { tenant, session_id, stream_id, key, seq, day, line, origin };
+  });
 }
 
 function parkedOf(dead: DeadLine, header: FrameHeader | undefined, origin: string): Parked {
@@ -42,7 +44,7 @@ function parkedOf(dead: DeadLine, header: FrameHeader | undefined, origin: strin
 export function decodeFrame({ bytes, origin }: Incoming): DecodedFrame {
   const { header, good, dead } = unframe(bytes);
   return {
-    arrivals: header === undefined ? [] : good.map((line) => arrivalOf(line, header, origin)),
+    arrivals: header === undefined ? [] : arrivalsOf(good, header, origin),
     parked: dead.map((line) => parkedOf(line, header, origin)),
   };
 }

@@ -11,10 +11,10 @@ import {
   type Random,
   type Store,
 } from '#schemas';
-import { decodeFrame } from './decode.ts';
+import { type DecodedFrame, decodeFrame } from './decode.ts';
 import { type Arrival, type Batch, deadLine, type Parked, type Summary } from './outcome.ts';
 import { createSequence, type Placed } from './sequence.ts';
-import { createWriter } from './write.ts';
+import { createWriter, slotsOf } from './write.ts';
 
 export interface IngestDeps {
   readonly store: Store;
@@ -75,7 +75,7 @@ const park = (arrival: Arrival, reason: 'conflict' | 'store_refused', detail: st
   reason,
   field: '',
   detail,
-  bytes: Buffer.from(arrival.line),
+  bytes: arrival.line.subarray(0, -1),
   origin: `${arrival.origin}/${arrival.seq}`,
 });
 
@@ -108,7 +108,7 @@ export function createIngest(deps: IngestDeps): Ingest {
 
   async function writeParked(parked: readonly Parked[], name: string, signal: AbortSignal) {
     for (const piece of cutByBytes(parked)) {
-      const refused = await writer.insert(DEAD_TABLE, piece.map(deadLine), name, signal);
+      const refused = await writer.insert(DEAD_TABLE, slotsOf(piece.map(deadLine)), name, signal);
       if (refused.length > 0) {
         log.error('ingest.dead_letter_refused', { rows: refused.length, name });
         throw new Error(`the store refuses a dead letter of ${name}: ${refused[0]?.message}`);
@@ -119,14 +119,13 @@ export function createIngest(deps: IngestDeps): Ingest {
       log.warn('ingest.parked', { name, lines: parked.length, reason: parked[0]?.reason });
   }
 
-  async function run(batch: Batch, signal: AbortSignal): Promise<Summary> {
+  async function run(name: string, frames: readonly DecodedFrame[], signal: AbortSignal) {
     if (stale) sequence.forget();
     stale = false;
-    const frames = batch.frames.map(decodeFrame);
     const arrivals = frames.flatMap((frame) => frame.arrivals);
-    const written = await writeEvents(arrivals, batch.name, signal);
+    const written = await writeEvents(arrivals, name, signal);
     const parked = [...frames.flatMap((frame) => frame.parked), ...written.parked];
-    await writeParked(parked, batch.name, signal);
+    await writeParked(parked, name, signal);
     sequence.trim();
     meter.count('telltale.ingest.stored', written.stored);
     meter.count('telltale.ingest.duplicates', written.duplicates);
@@ -134,7 +133,9 @@ export function createIngest(deps: IngestDeps): Ingest {
   }
 
   function take(batch: Batch, signal: AbortSignal): Promise<Summary> {
-    const mine = turn.then(() => run(batch, signal));
+    // It needs nothing of the store, so it is done while another batch is being written.
+    const frames = batch.frames.map(decodeFrame);
+    const mine = turn.then(() => run(batch.name, frames, signal));
     turn = mine.catch(() => {
       stale = true;
     });

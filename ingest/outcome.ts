@@ -14,11 +14,13 @@ export interface StreamKey {
 
 /** A good event on its way to the table. */
 export interface Arrival extends StreamKey {
+  /** `keyOf` of its stream, made once a frame. */
+  readonly key: string;
   readonly seq: number;
   /** Days since 1970 of its `ts`: the table's partition. */
   readonly day: number;
-  /** Canonical JSON, which is also the row's JSONEachRow. */
-  readonly line: string;
+  /** Canonical JSON and a newline, which is also the row's JSONEachRow; a view of the frame's bytes. */
+  readonly line: Uint8Array;
   readonly origin: string;
 }
 

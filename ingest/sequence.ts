@@ -13,7 +13,7 @@ import {
   type Store,
   toRanges,
 } from '#schemas';
-import { type Arrival, keyOf, type StreamKey } from './outcome.ts';
+import type { Arrival, StreamKey } from './outcome.ts';
 
 /** What the cache may hold, over all streams; the least recently used streams go first. */
 export const RANGES_MAX = 200_000;
@@ -38,7 +38,7 @@ export interface Sorted {
 
 export interface Sequence {
   /** Reads what the table holds of the streams not known yet. Rejects with `StoreError`. */
-  recover(ids: Iterable<StreamKey>): Promise<void>;
+  recover(arrivals: readonly Arrival[]): Promise<void>;
   /** Parts what is new from what is stored already. All streams must be recovered. */
   sort(arrivals: readonly Arrival[]): Sorted;
   /** These are in the table now. */
@@ -85,16 +85,43 @@ export function unite(a: Ranges, b: Ranges): Ranges {
   return out;
 }
 
+/** What a batch has given of one stream so far. */
+interface Given {
+  /** The arrival that came before with the same number; undefined when this is the first. */
+  add(arrival: Arrival): Arrival | undefined;
+}
+
+/** Numbers come in order but for duplicates, so they are looked up only when one does not go on. */
+function createGiven(): Given {
+  const arrivals: Arrival[] = [];
+  let bySeq: Map<number, Arrival> | undefined;
+  return {
+    add(arrival) {
+      const { seq } = arrival;
+      if (seq <= (arrivals.at(-1)?.seq ?? -1))
+        bySeq ??= new Map(arrivals.map((one) => [one.seq, one]));
+      const earlier = bySeq?.get(seq);
+      if (earlier !== undefined) return earlier;
+      bySeq?.set(seq, arrival);
+      arrivals.push(arrival);
+      return undefined;
+    },
+  };
+}
+
 export function createSequence(store: Store, rangesMax = RANGES_MAX): Sequence {
   /** In the order of last use. */
   const known = new Map<string, Ranges>();
 
-  async function recover(ids: Iterable<StreamKey>): Promise<void> {
+  async function recover(arrivals: readonly Arrival[]): Promise<void> {
     const wanted = new Map<string, StreamKey>();
-    for (const id of ids) {
-      const key = keyOf(id);
+    let last: string | undefined;
+    for (const arrival of arrivals) {
+      const { key } = arrival;
+      if (key === last) continue;
+      last = key;
       const ranges = known.get(key);
-      if (ranges === undefined) wanted.set(key, id);
+      if (ranges === undefined) wanted.set(key, arrival);
       else {
         known.delete(key);
         known.set(key, ranges);
@@ -109,23 +136,22 @@ export function createSequence(store: Store, rangesMax = RANGES_MAX): Sequence {
   }
 
   function sort(arrivals: readonly Arrival[]): Sorted {
-    const seen = new Map<string, Map<number, string>>();
+    const given = new Map<string, Given>();
     const placed: Placed[] = [];
     const conflicts: Arrival[] = [];
     let duplicates = 0;
     for (const arrival of arrivals) {
-      const key = keyOf(arrival);
+      const { key } = arrival;
       const ranges = known.get(key);
       if (ranges === undefined) throw new Error(`stream ${key} was not recovered`);
-      const lines = seen.get(key) ?? new Map<number, string>();
-      seen.set(key, lines);
-      const line = lines.get(arrival.seq);
-      if (line === undefined) {
+      const stream = given.get(key) ?? createGiven();
+      given.set(key, stream);
+      const earlier = stream.add(arrival);
+      if (earlier === undefined) {
         const stored = hasNumber(ranges, arrival.seq);
         if (stored) duplicates++;
         placed.push({ arrival, stored });
-        lines.set(arrival.seq, arrival.line);
-      } else if (line === arrival.line) duplicates++;
+      } else if (Buffer.compare(earlier.line, arrival.line) === 0) duplicates++;
       else conflicts.push(arrival);
     }
     return { placed, duplicates, conflicts };
@@ -133,11 +159,10 @@ export function createSequence(store: Store, rangesMax = RANGES_MAX): Sequence {
 
   function stored(arrivals: readonly Arrival[]): void {
     const numbers = new Map<string, number[]>();
-    for (const arrival of arrivals) {
-      const key = keyOf(arrival);
+    for (const { key, seq } of arrivals) {
       const list = numbers.get(key);
-      if (list === undefined) numbers.set(key, [arrival.seq]);
-      else list.push(arrival.seq);
+      if (list === undefined) numbers.set(key, [seq]);
+      else list.push(seq);
     }
     for (const [key, list] of numbers) known.set(key, unite(known.get(key) ?? [], toRanges(list)));
   }

@@ -13,11 +13,11 @@ export interface Refused {
 }
 
 /**
- * Lines of one partition of the table, each in its place. `undefined` is a line that the table has
+ * Lines of one partition of the table with their newlines, each in its place. `undefined` is a line that the table has
  * already: it keeps its place, so that whoever does the same batch again halves it where it was
  * halved before, and an insert that is still under way meets its own token.
  */
-export type Slots = readonly (string | undefined)[];
+export type Slots = readonly (Uint8Array | undefined)[];
 
 export interface Writer {
   /**
@@ -46,8 +46,9 @@ export interface WriteDeps {
 const INSERT_MS = 60_000;
 const MESSAGE_MAX = 500;
 
-export const encodeLines = (lines: readonly string[]): Buffer =>
-  Buffer.from(`${lines.join('\n')}\n`, 'utf8');
+/** JSON texts as the lines that `insert` takes. */
+export const slotsOf = (texts: readonly string[]): Slots =>
+  texts.map((text) => Buffer.from(`${text}\n`));
 
 export function createWriter({ store, log, meter, clock, random }: WriteDeps): Writer {
   const dice = () => (random.bytes(1)[0] as number) / 255;
@@ -85,8 +86,13 @@ export function createWriter({ store, log, meter, clock, random }: WriteDeps): W
   }
 
   /** Tries the lines as they are; gives back what the engine says of data that it refuses. */
-  async function put(table: string, lines: readonly string[], name: string, signal: AbortSignal) {
-    const bytes = encodeLines(lines);
+  async function put(
+    table: string,
+    lines: readonly Uint8Array[],
+    name: string,
+    signal: AbortSignal,
+  ) {
+    const bytes = Buffer.concat(lines);
     const dedupToken = tokenOf(name, bytes);
     const one = { table, lines: bytes, rows: lines.length, dedupToken, timeMs: INSERT_MS };
     const result = await persevere(() => store.insert(one), table, signal);

@@ -23,7 +23,7 @@ import {
   type TelltaleEvent,
 } from '#schemas';
 import type { Engine, Outcome } from '../../schemas/rules/engine.ts';
-import type { Writer } from '../write.ts';
+import { slotsOf, type Writer } from '../write.ts';
 import { type SessionKey, type StoredAlert, sessionHistory, storedAlerts } from './history.ts';
 import type { Sink } from './sink.ts';
 
@@ -161,8 +161,8 @@ export function createDetect(deps: DetectDeps): Detect {
       ...withdrawn.map((alert) => alertStateLine(alert, 'withdrawn', 'engine', why, nowMs)),
       ...again.map((alert) => alertStateLine(alert, 'standing', 'engine', why, nowMs + 1)),
     ];
-    await writer.insert(ALERTS_TABLE, alerts.map(alertLine), 'alerts', signal);
-    await writer.insert(ALERT_STATES_TABLE, states, 'alerts', signal);
+    await writer.insert(ALERTS_TABLE, slotsOf(alerts.map(alertLine)), 'alerts', signal);
+    await writer.insert(ALERT_STATES_TABLE, slotsOf(states), 'alerts', signal);
     meter.count('telltale.detect.alerts', alerts.length);
     for (const sink of deps.sinks) {
       sink.withdraw(withdrawn);
