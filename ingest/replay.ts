@@ -36,6 +36,16 @@ export interface ReplayFilter {
   readonly session?: string;
 }
 
+export interface ReplayOptions {
+  /** Writes nothing. */
+  readonly dryRun: boolean;
+  /**
+   * Whether a letter is final, by its origin. One of the redo zone is not: a worker may yet have
+   * its batch again, and would race with this run for its number.
+   */
+  readonly isSettled?: (origin: string) => boolean;
+}
+
 /** What became of the letters of one reason. */
 export interface ReplayCount {
   readonly reason: string;
@@ -48,6 +58,8 @@ export interface ReplayCount {
   conflict: number;
   /** Still no event. The letter stays. */
   bad: number;
+  /** In the redo zone of a worker: not tried. */
+  unsettled: number;
 }
 
 export interface Replay {
@@ -57,7 +69,7 @@ export interface Replay {
    */
   run(
     filter: ReplayFilter,
-    options: { readonly dryRun: boolean },
+    options: ReplayOptions,
     signal: AbortSignal,
   ): Promise<readonly ReplayCount[]>;
 }
@@ -87,6 +99,7 @@ interface Letter extends Row {
   readonly seq: number | null;
   readonly reason: string;
   readonly bytes_base64: string;
+  readonly origin: string;
 }
 
 /** A letter that can be an event, or several, by now. */
@@ -172,8 +185,8 @@ export function createReplay({ store, ingest, log, meter }: ReplayDeps): Replay 
   }
 
   async function read(ids: readonly string[]): Promise<readonly Letter[]> {
-    const text = `SELECT ${LETTER_ID} AS id, tenant, session_id, stream_id, seq, reason, bytes_base64
-      FROM ${DEAD_TABLE} WHERE has({ids:Array(String)}, id) ORDER BY id LIMIT 1 BY id`;
+    const text = `SELECT ${LETTER_ID} AS id, tenant, session_id, stream_id, seq, reason,
+      bytes_base64, origin FROM ${DEAD_TABLE} WHERE has({ids:Array(String)}, id) ORDER BY id LIMIT 1 BY id`;
     return store.query<Letter>(sql(text, { ids }), LIMITS);
   }
 
@@ -251,24 +264,26 @@ export function createReplay({ store, ingest, log, meter }: ReplayDeps): Replay 
 
   async function run(
     filter: ReplayFilter,
-    { dryRun }: { readonly dryRun: boolean },
+    { dryRun, isSettled = () => true }: ReplayOptions,
     signal: AbortSignal,
   ): Promise<readonly ReplayCount[]> {
     const counts = new Map<string, ReplayCount>();
-    const count = (reason: string, what: 'letters' | 'bad' | Outcome) => {
-      const none = { letters: 0, stored: 0, parkedAgain: 0, conflict: 0, bad: 0 };
+    const count = (reason: string, what: 'letters' | 'bad' | 'unsettled' | Outcome) => {
+      const none = { letters: 0, stored: 0, parkedAgain: 0, conflict: 0, bad: 0, unsettled: 0 };
       const mine = counts.get(reason) ?? { reason, ...none };
       counts.set(reason, mine);
       mine[what]++;
     };
     for (const ids of cutPieces(await standing(filter))) {
-      const letters = await read(ids);
-      const candidates = letters.map(candidateOf);
-      for (const [i, { reason }] of letters.entries()) {
-        count(reason, 'letters');
-        if (candidates[i] === undefined) count(reason, 'bad');
+      const candidates: Candidate[] = [];
+      for (const letter of await read(ids)) {
+        count(letter.reason, 'letters');
+        const candidate = candidateOf(letter);
+        if (!isSettled(letter.origin)) count(letter.reason, 'unsettled');
+        else if (candidate === undefined) count(letter.reason, 'bad');
+        else candidates.push(candidate);
       }
-      for (const round of roundsOf(candidates.filter((one) => one !== undefined))) {
+      for (const round of roundsOf(candidates)) {
         const outcomes = await (dryRun ? look(round) : replay(round, signal));
         for (const [i, { letter }] of round.entries()) {
           const outcome = outcomes[i] as Outcome;

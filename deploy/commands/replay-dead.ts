@@ -1,13 +1,15 @@
 import { parseArgs } from 'node:util';
-import { DEAD_REASONS, type DeadReason } from '#schemas';
+import { DEAD_REASONS, type DeadReason, EVENTS_TOPIC, type Log } from '#schemas';
 import { createIngest } from '../../ingest/loop.ts';
 import { createReplay, type ReplayCount } from '../../ingest/replay.ts';
+import { committedOffsets } from '../kafka/topics.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { terminalLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
-import { storeUrl } from '../settings.ts';
+import { brokers, storeUrl } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
+import { DEFAULT_GROUP } from './ingest.ts';
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -22,16 +24,28 @@ const plural = (n: number): string => `${n} ${n === 1 ? 'letter' : 'letters'}`;
 
 /** A line a reason; reasons are words of ours, so nothing of telemetry is printed. */
 function report(counts: readonly ReplayCount[], dryRun: boolean): string {
-  const lines = counts.map(({ reason, letters, stored, parkedAgain, conflict, bad }) => {
+  const lines = counts.map((one) => {
+    const { reason, letters, stored, parkedAgain, conflict, bad, unsettled } = one;
     const parts = [
       `${stored} ${dryRun ? 'would be stored' : 'stored'}`,
       ...(parkedAgain > 0 ? [`${parkedAgain} refused again`] : []),
       ...(conflict > 0 ? [`${conflict} whose number another event has`] : []),
       ...(bad > 0 ? [`${bad} still no event`] : []),
+      ...(unsettled > 0 ? [`${unsettled} not tried: a worker has not committed them yet`] : []),
     ];
     return `${reason}: ${plural(letters)}: ${parts.join(', ')}\n`;
   });
   return lines.length === 0 ? 'no dead letter stands\n' : lines.join('');
+}
+
+/** Tells letters that no worker of the group will meet again, by their place in the topic. */
+async function settledBy(list: string, group: string, log: Log) {
+  const committed = await committedOffsets(list.split(','), group, log);
+  return (origin: string): boolean => {
+    const [topic, partition, offset] = origin.split('/');
+    if (topic !== EVENTS_TOPIC) return true;
+    return BigInt(offset ?? 0) < (committed.get(Number(partition)) ?? -1n);
+  };
 }
 
 /** `telltale ingest replay-dead`: tries dead letters again. Exit code 0 unless the store fails. */
@@ -42,6 +56,8 @@ export async function replayDead(args: string[]): Promise<number> {
       store: { type: 'string' },
       reason: { type: 'string' },
       session: { type: 'string' },
+      kafka: { type: 'string' },
+      group: { type: 'string', default: DEFAULT_GROUP },
       'dry-run': { type: 'boolean', default: false },
     },
   });
@@ -63,7 +79,10 @@ export async function replayDead(args: string[]): Promise<number> {
       ...(session === undefined ? {} : { session }),
     };
     const dryRun = values['dry-run'];
-    const counts = await replay.run(filter, { dryRun }, abort.signal);
+    const list = values.kafka ?? brokers();
+    const settled = list === undefined ? undefined : await settledBy(list, values.group, log);
+    const options = { dryRun, ...(settled === undefined ? {} : { isSettled: settled }) };
+    const counts = await replay.run(filter, options, abort.signal);
     process.stdout.write(report(counts, dryRun));
   } finally {
     await store.close();

@@ -1,6 +1,6 @@
 /**
- * Creates the topics that the services need. An administration client, apart from the two files
- * that produce and consume; nothing else uses it.
+ * Creates the topics that the services need, and reads how far they were worked off. An
+ * administration client, apart from the two files that produce and consume; nothing else uses it.
  */
 import { Kafka, logLevel } from 'kafkajs';
 import { EVENTS_TOPIC, EVENTS_TOPIC_SETTINGS, type Log } from '#schemas';
@@ -13,6 +13,31 @@ export interface TopicSettings {
 
 export const TOPIC_DEFAULTS: TopicSettings = { partitions: 12 };
 
+const adminOf = (brokers: readonly string[], log: Log) =>
+  new Kafka({
+    clientId: 'telltale-admin',
+    brokers: [...brokers],
+    retry: { retries: 10, initialRetryTime: 200, maxRetryTime: 2_000 },
+    logLevel: logLevel.ERROR,
+    logCreator: () => (entry) => log.debug('kafkajs', { message: entry.log.message }),
+  }).admin();
+
+/** The offsets that a group has committed in the events topic, by partition. */
+export async function committedOffsets(
+  brokers: readonly string[],
+  groupId: string,
+  log: Log,
+): Promise<ReadonlyMap<number, bigint>> {
+  const admin = adminOf(brokers, log);
+  await admin.connect();
+  try {
+    const [found] = await admin.fetchOffsets({ groupId, topics: [EVENTS_TOPIC] });
+    return new Map(found?.partitions.map(({ partition, offset }) => [partition, BigInt(offset)]));
+  } finally {
+    await admin.disconnect();
+  }
+}
+
 /**
  * Creates the events topic when it is not there. An existing topic is left as it is, and a setting
  * of it that differs from ours is said so: batches are cut by the broker's time stamps.
@@ -22,14 +47,7 @@ export async function ensureTopics(
   settings: TopicSettings,
   log: Log,
 ): Promise<{ created: boolean; partitions: number }> {
-  const kafka = new Kafka({
-    clientId: 'telltale-migrate',
-    brokers: [...brokers],
-    retry: { retries: 10, initialRetryTime: 200, maxRetryTime: 2_000 },
-    logLevel: logLevel.ERROR,
-    logCreator: () => (entry) => log.debug('kafkajs', { message: entry.log.message }),
-  });
-  const admin = kafka.admin();
+  const admin = adminOf(brokers, log);
   await admin.connect();
   try {
     const cluster = await admin.describeCluster();

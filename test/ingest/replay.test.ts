@@ -75,7 +75,7 @@ async function marksOf(session: string): Promise<string[]> {
   return rows.map((row) => String(row.outcome));
 }
 
-const none = { stored: 0, parkedAgain: 0, conflict: 0, bad: 0 };
+const none = { stored: 0, parkedAgain: 0, conflict: 0, bad: 0, unsettled: 0 };
 
 describe('replaying dead letters', () => {
   it('stores what is good now, once, and says what is not', async () => {
@@ -116,6 +116,22 @@ describe('replaying dead letters', () => {
     ]);
     expect(await marksOf(session)).toEqual(['stored', 'stored', 'stored']);
     expect(await deadOf(engine.store, session)).toHaveLength(5);
+  });
+
+  it('leaves alone what a worker may yet have again', async () => {
+    const stream = newStream();
+    const session = stream.session_id;
+    await park(
+      engine.store,
+      stream.events(0, 1).map((event) => letterOf(event, 'unknown_kind')),
+    );
+    const isSettled = (origin: string) => origin.endsWith('/0');
+    const options = { dryRun: false, isSettled };
+    const counts = await replayWith(engine.store).run({ session }, options, signal);
+    expect(counts).toEqual([
+      { reason: 'unknown_kind', letters: 2, ...none, stored: 1, unsettled: 1 },
+    ]);
+    expect(await seqsOf(engine.store, stream.stream_id)).toEqual([0]);
   });
 
   it('takes a whole frame apart whose version it did not know', async () => {
