@@ -34,8 +34,8 @@ export interface SessionKey {
 const WHERE = 'WHERE tenant = {tenant:String} AND session_id = {session:UUID}';
 
 /**
- * The events of a session in blocks, each stream in the order of its numbers. Rejects with
- * `StoreError`. A row that this program does not know the kind of is left out.
+ * The events of a session in blocks, in the order in which the collector took them in: each stream
+ * in the order of its numbers, and its streams side by side. Rejects with `StoreError`. A row that this program does not know the kind of is left out.
  */
 export async function* sessionHistory(
   store: Store,
@@ -45,7 +45,7 @@ export async function* sessionHistory(
   const text = `SELECT ${selectEvent()} FROM ${EVENTS_TABLE} ${WHERE}
     AND (stream_id, seq) IN (SELECT stream_id, seq FROM ${EVENTS_TABLE} ${WHERE}
       ORDER BY observed_ts DESC LIMIT {limit:UInt32})
-    ORDER BY stream_id, seq`;
+    ORDER BY observed_ts, stream_id, seq`;
   const params = { tenant, session: session_id, limit: HISTORY_EVENTS_MAX };
   for await (const rows of store.stream<Row>({ text, params }, LIMITS, signal))
     yield rows.flatMap((row) => eventOf(row) ?? []);
