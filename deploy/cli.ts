@@ -60,6 +60,12 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     usage: 'witness --dir DIR [--port N] [--name NAME] [--log VKEY]…',
     load: async () => (await import('./commands/witness.ts')).witness,
   },
+  erase: {
+    summary: 'take content of a session out of the store; every proof stays valid',
+    usage:
+      'erase SESSION [--event ID]… [--fields A,B] --reason TEXT [--by NAME] [--data DIR | --store URL] [--dry-run]',
+    load: async () => (await import('./commands/erase.ts')).erase,
+  },
   migrate: {
     summary: 'bring the store, and with --kafka the topic, to this version’s schema',
     usage: 'migrate --store http://…|chdb:DIR [--kafka HOST:PORT,…] [--partitions N] [--dry-run]',

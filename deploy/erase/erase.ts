@@ -1,0 +1,202 @@
+/**
+ * Erases content of a session from the store, for good: values, what is derived from them, search
+ * indexes, and the parts on disk that held them before. What the chain covers stays, so every
+ * proof stays valid, and who had what erased is recorded first.
+ */
+
+import { createHash } from 'node:crypto';
+import {
+  type Clock,
+  DEAD_TABLE,
+  ERASURES_TABLE,
+  EVENTS_TABLE,
+  eventId,
+  fromRow,
+  type QueryLimits,
+  REGISTRY,
+  type Row,
+  type Store,
+  selectEvent,
+} from '#schemas';
+import {
+  checkRequest,
+  type ErasedRow,
+  ErasureError,
+  type ErasureRequest,
+  erasedRow,
+} from './request.ts';
+import * as sql from './statements.ts';
+
+const LIMITS: QueryLimits = {
+  timeMs: 600_000,
+  memoryBytesMax: 2 * 1024 ** 3,
+  rowsMax: 100_000_000,
+};
+const INSERT_MS = 120_000;
+/** Rows in one insert of the work table and of the record. */
+const ROWS_AT_ONCE = 10_000;
+/** How long to wait for queries to let go of parts that are to be removed, and how often to try. */
+const CLEAR_TRIES_MAX = 60;
+const CLEAR_AGAIN_MS = 1_000;
+
+export interface Erasure {
+  /** Events that lost content. */
+  readonly events: number;
+  /** Values that were erased, by field. */
+  readonly values: Readonly<Record<string, number>>;
+  readonly deadLetters: number;
+}
+
+export interface ErasureDeps {
+  readonly store: Store;
+  readonly clock: Clock;
+}
+
+interface DeadRow extends Row {
+  readonly stream_id: string;
+  readonly seq: number | null;
+  readonly origin: string;
+}
+
+interface Scope {
+  readonly rows: readonly ErasedRow[];
+  readonly dead: readonly DeadRow[];
+}
+
+async function scopeOf(store: Store, request: ErasureRequest): Promise<Scope> {
+  checkRequest(request);
+  const wanted = request.events === undefined ? undefined : new Set(request.events);
+  const rows = await rowsOf(store, request, wanted);
+  const dead = await deadOf(store, request);
+  for (const { stream_id, seq } of dead)
+    if (seq !== null) wanted?.delete(eventId({ stream_id, seq }));
+  const [missing] = wanted ?? [];
+  if (missing !== undefined)
+    throw new ErasureError(`event ${missing} is not in session ${request.session}`);
+  return { rows, dead };
+}
+
+/**
+ * The rows to change; those found are taken out of `wanted`. Memory grows with how many there are,
+ * not with what they hold.
+ */
+async function rowsOf(
+  store: Store,
+  request: ErasureRequest,
+  wanted: Set<string> | undefined,
+): Promise<ErasedRow[]> {
+  const { tenant, session, fields } = request;
+  const text = `SELECT ${selectEvent()} FROM ${EVENTS_TABLE}
+WHERE tenant = {tenant:String} AND session_id = {session:UUID}`;
+  const out: ErasedRow[] = [];
+  let found = 0;
+  for await (const rows of store.stream<Row>({ text, params: { tenant, session } }, LIMITS))
+    for (const row of rows) {
+      found++;
+      if (!REGISTRY.has(String(row.kind))) continue;
+      const event = fromRow(row);
+      if (wanted !== undefined && !wanted.delete(eventId(event))) continue;
+      const change = erasedRow(event, fields);
+      if (change !== undefined) out.push(change);
+    }
+  if (found === 0) throw new ErasureError(`no event of session ${session} is stored for ${tenant}`);
+  return out;
+}
+
+async function deadOf(store: Store, request: ErasureRequest): Promise<readonly DeadRow[]> {
+  const text = `SELECT stream_id, seq, origin FROM ${DEAD_TABLE} WHERE ${sql.deadInScope(request)}`;
+  return await store.query<DeadRow>({ text, params: {} }, LIMITS);
+}
+
+async function insertAll(store: Store, table: string, rows: readonly object[]): Promise<void> {
+  for (let at = 0; at < rows.length; at += ROWS_AT_ONCE) {
+    const part = rows.slice(at, at + ROWS_AT_ONCE);
+    const lines = Buffer.from(part.map((row) => `${JSON.stringify(row)}\n`).join(''));
+    // The same erasure, repeated after it was cut short, is recorded once.
+    const dedupToken = createHash('sha256').update(lines).digest('hex');
+    await store.insert({ table, lines, rows: part.length, dedupToken, timeMs: INSERT_MS });
+  }
+}
+
+/** Who had what erased, written down before it goes. */
+async function record(store: Store, request: ErasureRequest, { rows, dead }: Scope): Promise<void> {
+  const { tenant, session: session_id, actor, reason } = request;
+  const shared = { tenant, session_id, actor, reason };
+  await insertAll(store, ERASURES_TABLE, [
+    ...rows.map(({ stream_id, seq, names: fields }) => ({ ...shared, stream_id, seq, fields })),
+    ...dead.map(({ stream_id, seq, origin }) => ({
+      ...shared,
+      stream_id,
+      seq,
+      origin,
+      fields: ['bytes_base64', 'field', 'detail'],
+    })),
+  ]);
+}
+
+async function countOf(store: Store, text: string): Promise<number> {
+  const [row] = await store.query({ text, params: {} }, LIMITS);
+  return Number(row?.rows);
+}
+
+/** Removes the parts of a table that were replaced. Rejects where queries hold them too long. */
+async function clear({ store, clock }: ErasureDeps, table: string): Promise<void> {
+  await store.command(sql.keepNoOldParts(table));
+  try {
+    for (let tries = 1; ; tries++) {
+      await store.command(sql.clearOldParts(table));
+      const left = await countOf(store, sql.oldParts(table));
+      if (left === 0) return;
+      if (tries === CLEAR_TRIES_MAX)
+        throw new Error(
+          `${table}: what was erased is still in ${left} replaced parts on disk, which running queries hold; erase again later`,
+        );
+      await clock.sleep(CLEAR_AGAIN_MS);
+    }
+  } finally {
+    await store.command(sql.keepOldParts(table));
+  }
+}
+
+async function mutate(
+  store: Store,
+  request: ErasureRequest,
+  rows: readonly ErasedRow[],
+): Promise<void> {
+  await store.command(sql.dropWork);
+  await store.command(sql.createWork);
+  try {
+    await insertAll(store, sql.WORK_TABLE, rows);
+    if (rows.length > 0) await store.command(sql.eraseEvents(request));
+    await store.command(sql.eraseDead(request));
+    await store.command(sql.eraseAlerts(request));
+    const left = rows.length === 0 ? 0 : await countOf(store, sql.leftOver(request));
+    if (left > 0) throw new Error(`${left} events still hold what was to be erased from them`);
+  } finally {
+    await store.command(sql.dropWork);
+  }
+}
+
+/** What an erasure would do. Rejects with `ErasureError` or `StoreError`. */
+export async function planErasure(store: Store, request: ErasureRequest): Promise<Erasure> {
+  return summary(await scopeOf(store, request));
+}
+
+function summary({ rows, dead }: Scope): Erasure {
+  const values: Record<string, number> = {};
+  for (const { names } of rows) for (const name of names) values[name] = (values[name] ?? 0) + 1;
+  return { events: rows.length, values, deadLetters: dead.length };
+}
+
+/**
+ * Erases. It may be repeated, also after it was cut short: what is erased already stays so. What
+ * arrives while it runs is not erased. Rejects with `ErasureError` or `StoreError`.
+ */
+export async function eraseContent(deps: ErasureDeps, request: ErasureRequest): Promise<Erasure> {
+  const { store } = deps;
+  const scope = await scopeOf(store, request);
+  await record(store, request, scope);
+  await mutate(store, request, scope.rows);
+  for (const table of sql.TABLES) await clear(deps, table);
+  return summary(scope);
+}
