@@ -10,6 +10,14 @@ const RULE_FILE = /\.ya?ml$/;
 /** What stands behind a rule file's name without its ending: its examples. */
 export const EXAMPLES_SUFFIX = '.examples.ndjson';
 
+/** Licence files that stand beside rules, and the SPDX id of what they say. */
+const LICENSES: Readonly<Record<string, string>> = { 'LICENSE.Detection.Rules.md': 'DRL-1.1' };
+
+function licenseOf(folder: string): string | undefined {
+  const name = Object.keys(LICENSES).find((one) => fs.existsSync(path.join(folder, one)));
+  return name === undefined ? undefined : LICENSES[name];
+}
+
 /** The rule files below `dir`, or `dir` itself where it is one; links are not followed. */
 function rulePaths(dir: string): readonly string[] {
   const stat = fs.statSync(dir, { throwIfNoEntry: false });
@@ -34,7 +42,9 @@ function rulePaths(dir: string): readonly string[] {
 export function readRuleFolder(dir: string, options: LoadOptions = {}): Loaded {
   const files = rulePaths(dir).map((file): RuleFile => {
     const name = path.relative(dir, file) || path.basename(file);
-    return { file: name, text: fs.readFileSync(file, 'utf8') };
+    const license = licenseOf(path.dirname(file));
+    const text = fs.readFileSync(file, 'utf8');
+    return { file: name, text, ...(license === undefined ? {} : { license }) };
   });
   return loadRules(files, options);
 }

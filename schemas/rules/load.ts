@@ -15,6 +15,8 @@ export interface RuleFile {
   /** As it is to stand in faults. */
   readonly file: string;
   readonly text: string;
+  /** SPDX id of the licence of the folder that it is from, for rules that name none themselves. */
+  readonly license?: string;
 }
 
 export interface LoadOptions {
@@ -67,6 +69,15 @@ function withoutTwins(rules: readonly Rule[], faults: Fault[]): readonly Rule[] 
   });
 }
 
+/** Gives rules that name no licence the one of their folder: an alert has to say it. */
+function licensed(files: readonly RuleFile[]): (rule: Rule) => Rule {
+  const byFile = new Map(files.map(({ file, license }) => [file, license]));
+  return (rule) => {
+    const license = rule.meta.license ?? byFile.get(rule.meta.file);
+    return license === undefined ? rule : { ...rule, meta: { ...rule.meta, license } };
+  };
+}
+
 /** Loads rule files; what can't be compiled is left out and told. Never throws. */
 export function loadRules(files: readonly RuleFile[], options: LoadOptions = {}): Loaded {
   const placeholders = options.placeholders ?? new Map();
@@ -93,7 +104,8 @@ export function loadRules(files: readonly RuleFile[], options: LoadOptions = {})
     refused,
   });
   faults.push(...linked.faults);
-  const rules = withoutTwins([...linked.rules, ...ofType('eql').map(({ rule }) => rule)], faults);
+  const all = [...linked.rules, ...ofType('eql').map(({ rule }) => rule)];
+  const rules = withoutTwins(all, faults).map(licensed(files));
   return {
     rules,
     faults,
