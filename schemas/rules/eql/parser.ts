@@ -35,7 +35,8 @@ export const SAMPLE_FILTERS_MAX = 5;
 /** Join fields of one step, those of the whole query included. */
 export const BY_FIELDS_MAX = 16;
 const PIPES_MAX = 8;
-const PIPE_COUNT_MAX = 1_000_000;
+/** What a `tail` holds back stays in memory. */
+const PIPE_COUNT_MAX = 10_000;
 /** A century: longer than any history, and far below what 64 bits of nanoseconds hold. */
 const MAXSPAN_NS_MAX = 100n * 365n * 86_400_000_000_000n;
 
