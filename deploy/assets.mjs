@@ -15,6 +15,8 @@ const ENDINGS = new Set([
   '.html',
   '.css',
   '.svg',
+  '.yaml',
+  '.yml',
 ]);
 /** Generated for readers; nothing loads them at run time. */
 const LEFT_OUT = new Set(['schemas/json', 'schemas/lock.json']);

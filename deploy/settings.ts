@@ -28,6 +28,40 @@ export const tenant = (): string => env.TELLTALE_TENANT ?? DEFAULT_TENANT;
 export const logLevel = (): string => env.TELLTALE_LOG ?? 'info';
 export const brokers = (): string | undefined => env.KAFKA_BROKERS;
 
+/** Flags of the services that run rules, for `parseArgs`. */
+export const RULE_FLAGS = {
+  rules: { type: 'string', multiple: true, default: [] as string[] },
+  'no-rules': { type: 'boolean', default: false },
+  alertmanager: { type: 'string' },
+  webhook: { type: 'string' },
+} as const;
+
+interface RuleFlags {
+  readonly rules: readonly string[];
+  readonly 'no-rules': boolean;
+  readonly alertmanager?: string | undefined;
+  readonly webhook?: string | undefined;
+}
+
+function webUrl(flag: string, text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text;
+  throw new UsageError(`--${flag} ${text}: give an http:// or https:// URL`);
+}
+
+/** Which rules run and where alerts go; `shipped` are the folders that come with the product. */
+export function ruleSettings(flags: RuleFlags, shipped: readonly string[]) {
+  const alertmanagerUrl = webUrl('alertmanager', flags.alertmanager ?? env.TELLTALE_ALERTMANAGER);
+  const webhookUrl = webUrl('webhook', flags.webhook ?? env.TELLTALE_WEBHOOK);
+  const webhookSecret = env.TELLTALE_WEBHOOK_SECRET;
+  return {
+    folders: [...(flags['no-rules'] ? [] : shipped), ...flags.rules],
+    ...(alertmanagerUrl === undefined ? {} : { alertmanagerUrl }),
+    ...(webhookUrl === undefined ? {} : { webhookUrl }),
+    ...(webhookSecret === undefined ? {} : { webhookSecret }),
+  };
+}
+
 /** A port number of a flag. */
 export function portOf(text: string | undefined, fallback: number): number {
   if (text === undefined) return fallback;

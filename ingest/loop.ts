@@ -1,6 +1,7 @@
 /**
- * The whole flow of ingest on one screen: decode -> sequence -> write -> park. A batch is done when
- * everything in it is in one of the two tables; only then may its sender forget it.
+ * The whole flow of ingest on one screen: decode -> sequence -> write -> park -> detect. A batch is
+ * done when everything in it is in one of the two tables and the rules have seen it; only then may
+ * its sender forget it.
  */
 import {
   type Clock,
@@ -10,8 +11,10 @@ import {
   type Meter,
   type Random,
   type Store,
+  type TelltaleEvent,
 } from '#schemas';
 import { type DecodedFrame, decodeFrame } from './decode.ts';
+import type { Detect } from './detect/live.ts';
 import { type Arrival, type Batch, deadLine, type Parked, type Summary } from './outcome.ts';
 import { createSequence, type Placed } from './sequence.ts';
 import { createWriter, slotsOf } from './write.ts';
@@ -22,6 +25,8 @@ export interface IngestDeps {
   readonly meter: Meter;
   readonly clock: Clock;
   readonly random: Random;
+  /** Rules, run over what is stored before the batch is done. */
+  readonly detect?: Pick<Detect, 'see' | 'forget'>;
 }
 
 export interface Ingest {
@@ -52,6 +57,10 @@ export function groupByDay(placed: readonly Placed[]): readonly (readonly Placed
   }
   return [...days.values()];
 }
+
+/** Its bytes were found to be an event when the frame was taken apart. */
+const eventOf = ({ line }: Arrival): TelltaleEvent =>
+  JSON.parse(Buffer.from(line.buffer, line.byteOffset, line.byteLength).toString());
 
 function cutByBytes(parked: readonly Parked[]): readonly Parked[][] {
   const pieces: Parked[][] = [];
@@ -120,12 +129,16 @@ export function createIngest(deps: IngestDeps): Ingest {
   }
 
   async function run(name: string, frames: readonly DecodedFrame[], signal: AbortSignal) {
-    if (stale) sequence.forget();
+    if (stale) {
+      sequence.forget();
+      deps.detect?.forget();
+    }
     stale = false;
     const arrivals = frames.flatMap((frame) => frame.arrivals);
     const written = await writeEvents(arrivals, name, signal);
     const parked = [...frames.flatMap((frame) => frame.parked), ...written.parked];
     await writeParked(parked, name, signal);
+    await deps.detect?.see(arrivals.map(eventOf), signal);
     sequence.trim();
     meter.count('telltale.ingest.stored', written.stored);
     meter.count('telltale.ingest.duplicates', written.duplicates);

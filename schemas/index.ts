@@ -18,12 +18,19 @@ export * from './ranges.ts';
 export * from './reasons.ts';
 export * from './registry.ts';
 export * from './row.ts';
+export {
+  type Backtest,
+  BacktestError,
+  createBacktest,
+} from './rules/backtest.ts';
+export { createEngine, ENGINE_LIMITS, type Engine, type Outcome } from './rules/engine.ts';
 export { END_OF_TIME_NS } from './rules/eql/pipes.ts';
 export { eqlViews } from './rules/eql/taxonomy.ts';
 export { type Fault as RuleFault, faultText } from './rules/faults.ts';
 export { createLineage, type Lineage } from './rules/lineage.ts';
 export { type Loaded, type LoadOptions, loadRules, type RuleFile } from './rules/load.ts';
 export { readPlaceholders } from './rules/placeholders.ts';
+export { scopeOf, type Views } from './rules/raise.ts';
 export * from './rules/rule.ts';
 export { createRuleSet, type Evaluation, type RuleSet } from './rules/ruleset.ts';
 export { sigmaViews } from './rules/sigma/taxonomy.ts';

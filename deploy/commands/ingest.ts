@@ -7,7 +7,8 @@ import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts, UsageError } from '../process/lifecycle.ts';
 import { serviceLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
-import { brokers, logLevel, storeUrl } from '../settings.ts';
+import { createDetection, SHIPPED_RULES } from '../rules/detection.ts';
+import { brokers, DEFAULT_URL, logLevel, RULE_FLAGS, ruleSettings, storeUrl } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
 
 export const DEFAULT_GROUP = 'telltale-ingest';
@@ -41,6 +42,8 @@ export async function ingest(args: string[]): Promise<number> {
       kafka: { type: 'string' },
       store: { type: 'string' },
       group: { type: 'string', default: DEFAULT_GROUP },
+      'query-url': { type: 'string', default: DEFAULT_URL },
+      ...RULE_FLAGS,
     },
   });
   const list = values.kafka ?? brokers();
@@ -53,14 +56,18 @@ export async function ingest(args: string[]): Promise<number> {
   const log = serviceLog('ingest', logLevel());
   const store = await openWhenFree(url, log);
   const shared = { store, log, meter: createMeter(), clock: createClock(), random: systemRandom };
+  const detection = createDetection(
+    { ...ruleSettings(values, SHIPPED_RULES), queryUrl: () => values['query-url'] },
+    shared,
+  );
   const consumer = createConsumer({
     ...shared,
-    ingest: createIngest(shared),
+    ingest: createIngest({ ...shared, detect: detection.detect }),
     brokers: list.split(','),
     groupId: values.group,
   });
   try {
-    await runParts([consumer], log, consumer.failed);
+    await runParts([detection, consumer], log, consumer.failed);
   } finally {
     await store.close();
   }

@@ -14,7 +14,21 @@ import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts } from '../process/lifecycle.ts';
 import { serviceLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
-import { DEFAULT_PORT, dataDir, logLevel, portOf, tenant } from '../settings.ts';
+import {
+  createDetection,
+  type Detection,
+  type DetectionSettings,
+  SHIPPED_RULES,
+} from '../rules/detection.ts';
+import {
+  DEFAULT_PORT,
+  dataDir,
+  logLevel,
+  portOf,
+  RULE_FLAGS,
+  ruleSettings,
+  tenant,
+} from '../settings.ts';
 import { openStore } from '../stores/open.ts';
 import { openSeal, type Seal, witnessOf } from './seal.ts';
 
@@ -24,6 +38,8 @@ export interface UpOptions {
   readonly port: number;
   readonly tenant: string;
   readonly witnesses?: readonly WitnessAddress[];
+  /** Rules to run over what comes in; absent: none. */
+  readonly rules?: Omit<DetectionSettings, 'queryUrl'>;
   readonly log: Log;
 }
 
@@ -43,30 +59,38 @@ export function createUp(options: UpOptions): Up {
   let store: Store | undefined;
   let app: FastifyInstance | undefined;
   let seal: Seal | undefined;
+  let detection: Detection | undefined;
   let url = '';
 
   async function start(): Promise<void> {
     fs.mkdirSync(options.data, { recursive: true, mode: 0o700 });
     store = await openStore(`chdb:${options.data}`, { log });
     await migrate(store, { log });
-    const shared = { store, log, meter: createMeter(), clock: createClock() };
-    const sealing = { ...shared, random: systemRandom, origin: undefined };
+    const [meter, clock, random] = [createMeter(), createClock(), systemRandom];
+    const shared = { store, log, meter, clock, random };
     const dir = path.join(options.data, 'tlog');
-    seal = await openSeal({ ...sealing, dir, witnesses: options.witnesses ?? [] });
+    const witnesses = options.witnesses ?? [];
+    seal = await openSeal({ ...shared, origin: undefined, dir, witnesses });
+    const rules = { folders: [], ...options.rules, queryUrl: () => url };
+    detection = createDetection(rules, shared);
     app = Fastify({ logger: false, forceCloseConnections: true });
-    registerFrames(app, { ...shared, ingest: createIngest({ ...shared, random: systemRandom }) });
+    const ingest = createIngest({ ...shared, detect: detection.detect });
+    registerFrames(app, { ...shared, ingest });
     await registerQuery(app, { ...shared, tenant: options.tenant });
     registerLog(app, seal.files, isLoopbackHost);
     await seal.start();
+    await detection.start();
     await app.listen({ host: '127.0.0.1', port: options.port });
     url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
   }
 
   async function stop(): Promise<void> {
     await app?.close();
+    await detection?.stop();
     await seal?.stop();
     await store?.close();
     app = undefined;
+    detection = undefined;
     seal = undefined;
     store = undefined;
   }
@@ -92,6 +116,7 @@ export async function up(args: string[]): Promise<number> {
       port: { type: 'string' },
       tenant: { type: 'string' },
       witness: { type: 'string', multiple: true, default: [] },
+      ...RULE_FLAGS,
     },
   });
   const log = serviceLog('up', logLevel());
@@ -100,6 +125,7 @@ export async function up(args: string[]): Promise<number> {
     port: portOf(values.port, DEFAULT_PORT),
     tenant: values.tenant ?? tenant(),
     witnesses: values.witness.map(witnessOf),
+    rules: ruleSettings(values, SHIPPED_RULES),
     log,
   });
   const start = async () => {

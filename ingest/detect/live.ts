@@ -16,13 +16,14 @@ import {
   alertLine,
   alertStateLine,
   type Clock,
+  type Engine,
   type Log,
   type Meter,
+  type Outcome,
   type Store,
   StoreError,
   type TelltaleEvent,
 } from '#schemas';
-import type { Engine, Outcome } from '../../schemas/rules/engine.ts';
 import { slotsOf, type Writer } from '../write.ts';
 import { type SessionKey, type StoredAlert, sessionHistory, storedAlerts } from './history.ts';
 import type { Sink } from './sink.ts';

@@ -1,0 +1,137 @@
+/** Puts the live side of rules together: rule folders, engine, sinks. */
+import path from 'node:path';
+import {
+  type Alert,
+  type Clock,
+  createEngine,
+  createLineage,
+  createRuleSet,
+  eqlViews,
+  faultText,
+  type Log,
+  type Meter,
+  type Part,
+  type Random,
+  type Rule,
+  type Store,
+  scopeOf,
+  sigmaViews,
+  type TelltaleEvent,
+} from '#schemas';
+import { ALERTMANAGER_DEFAULTS, createAlertmanager } from '../../ingest/detect/alertmanager.ts';
+import { createDetect, type Detect } from '../../ingest/detect/live.ts';
+import type { Sink } from '../../ingest/detect/sink.ts';
+import { createWebhook, WEBHOOK_DEFAULTS } from '../../ingest/detect/webhook.ts';
+import { createWriter } from '../../ingest/write.ts';
+import { UsageError } from '../process/lifecycle.ts';
+import { readRuleFolder } from './folder.ts';
+
+/** The rules that ship with the product; beside this file in the source and in dist/ alike. */
+export const SHIPPED_RULES = ['default', 'sigma'].map((name) =>
+  path.join(import.meta.dirname, name),
+);
+
+/** Between two looks for absences that have become certain. */
+const ADVANCE_MS = 5_000;
+
+export interface DetectionSettings {
+  /** Rule folders; each file that can't be compiled is refused by name. */
+  readonly folders: readonly string[];
+  readonly alertmanagerUrl?: string;
+  readonly webhookUrl?: string;
+  readonly webhookSecret?: string;
+  /** Where the query service is reached, for links in alerts; asked when one is made. */
+  readonly queryUrl: () => string;
+}
+
+interface Deps {
+  readonly store: Store;
+  readonly log: Log;
+  readonly meter: Meter;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+export interface Detection extends Part {
+  readonly detect: Detect;
+  readonly rules: readonly Rule[];
+}
+
+/** All rules of the folders. Throws `UsageError` that names each rule that was refused. */
+export function readRules(folders: readonly string[]): readonly Rule[] {
+  const loaded = folders.map((folder) => ({ folder, ...readRuleFolder(folder) }));
+  const faults = loaded.flatMap(({ folder, faults: found }) =>
+    found.map((fault) => faultText({ ...fault, file: path.join(folder, fault.file) })),
+  );
+  if (faults.length > 0)
+    throw new UsageError(`rules that can't be used:\n  ${faults.join('\n  ')}`);
+  return loaded.flatMap(({ rules }) => rules);
+}
+
+/** How an event looks to both languages, with the programs behind it. */
+export function createViews() {
+  const lineage = createLineage();
+  return {
+    lineage,
+    views: (event: TelltaleEvent) => {
+      const kin = lineage.observe(event);
+      return [...sigmaViews(event, kin), ...eqlViews(event, kin)];
+    },
+  };
+}
+
+function createSinks(settings: DetectionSettings, deps: Deps): Sink[] {
+  const { log, meter, clock } = deps;
+  const link = ({ session_id, events }: Alert) =>
+    `${settings.queryUrl()}/v1/sessions/${session_id}/story#${events[0]?.id ?? ''}`;
+  const shared = { log, meter, clock, link };
+  const sinks: Sink[] = [];
+  if (settings.alertmanagerUrl !== undefined)
+    sinks.push(
+      createAlertmanager({ ...ALERTMANAGER_DEFAULTS, url: settings.alertmanagerUrl }, shared),
+    );
+  if (settings.webhookUrl !== undefined) {
+    if (settings.webhookSecret === undefined)
+      throw new UsageError('a webhook needs a secret to sign with: set TELLTALE_WEBHOOK_SECRET');
+    const { webhookUrl: url, webhookSecret: secret } = settings;
+    sinks.push(createWebhook({ ...WEBHOOK_DEFAULTS, url, secret }, shared));
+  }
+  return sinks;
+}
+
+/** The live side of the rules whose state stays within a session. */
+export function createDetection(settings: DetectionSettings, deps: Deps): Detection {
+  const { store, log, meter, clock } = deps;
+  const rules = readRules(settings.folders).filter((rule) => scopeOf(rule) === 'session');
+  const { views } = createViews();
+  const sinks = createSinks(settings, deps);
+  const detect = createDetect({
+    store,
+    log,
+    meter,
+    clock,
+    sinks,
+    writer: createWriter(deps),
+    engine: createEngine(createRuleSet(rules), views),
+    rules: new Set(rules.map(({ meta }) => meta.id)),
+  });
+  const abort = new AbortController();
+  let stopTimer = () => {};
+  return {
+    detect,
+    rules,
+    async start() {
+      for (const sink of sinks) await sink.start();
+      stopTimer = clock.every(ADVANCE_MS, () => {
+        detect.advance(abort.signal).catch((error) => {
+          if (!abort.signal.aborted) log.error('detect.advance_failed', { error: String(error) });
+        });
+      });
+    },
+    async stop() {
+      stopTimer();
+      abort.abort();
+      for (const sink of sinks) await sink.stop();
+    },
+  };
+}
