@@ -67,7 +67,7 @@ export async function replayDead(args: string[]): Promise<number> {
   const { session } = values;
   if (session !== undefined && !UUID.test(session))
     throw new UsageError(`--session: give a session’s UUID in lower case`);
-  const log = terminalLog(false);
+  const log = terminalLog(true);
   const store = await openStore(url, { log });
   const abort = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => abort.abort());
@@ -79,8 +79,8 @@ export async function replayDead(args: string[]): Promise<number> {
       ...(session === undefined ? {} : { session }),
     };
     const dryRun = values['dry-run'];
-    const list = values.kafka ?? brokers();
-    const settled = list === undefined ? undefined : await settledBy(list, values.group, log);
+    const list = values.kafka ?? brokers() ?? '';
+    const settled = list === '' ? undefined : await settledBy(list, values.group, log);
     const options = { dryRun, ...(settled === undefined ? {} : { isSettled: settled }) };
     const counts = await replay.run(filter, options, abort.signal);
     process.stdout.write(report(counts, dryRun));
