@@ -66,13 +66,14 @@ function dropOldest(spec: Spec, group: Group, count: number): void {
     if (countsValues(spec)) recount(group, value, -1);
 }
 
-/** How many events of a group are kept; a rule that only asks for "at least n" needs no more. */
+/** How many events of a group are kept, and whether what is dropped beyond that changes nothing. */
 function capacity(spec: Spec, limits: StreamLimits): { keep: number; exact: boolean } {
-  const lower = spec.thresholds.every(({ how }) => how === 'gt' || how === 'gte');
+  const counted = spec.kind.endsWith('_count');
   const needed = Math.max(0, ...spec.thresholds.map(({ number }) => Math.floor(number) + 1));
-  if (spec.kind === 'event_count' && lower) return { keep: Math.max(needed, 1), exact: true };
-  const keep = spec.kind.endsWith('_count') ? Math.min(needed, COUNT_MAX) + 1 : 0;
-  return { keep: Math.max(limits.eventsPerGroupMax, keep), exact: false };
+  const keep = Math.max(limits.eventsPerGroupMax, counted ? Math.min(needed, COUNT_MAX) + 1 : 0);
+  // A rule that only asks for "at least n" has seen enough with the newest n.
+  const lower = spec.thresholds.every(({ how }) => how === 'gt' || how === 'gte');
+  return { keep, exact: spec.kind === 'event_count' && lower };
 }
 
 /** The value below which `percentile` percent of the numbers lie, between neighbours linearly. */
