@@ -48,9 +48,20 @@ function equals(field: Expression, values: readonly Expression[]): Found {
   return anchors;
 }
 
-/** How well an index can tell events apart by these: the shortest literal counts. */
+/** Fields with a handful of values, of which each is common: an index over them finds everything. */
+const COMMON = new Set([
+  ...['kind', 'outcome', 'decision', 'policy_type', 'file_op', 'net_op', 'attribution', 'source'],
+  ...['event.action', 'event.category', 'event.outcome', 'event.type', 'agent', 'tool'],
+]);
+
+/** How well an index can tell events apart by these: the weakest counts. */
 const strength = (anchors: readonly Anchor[]): number =>
-  Math.min(...anchors.map(({ how, text }) => text.length + (how === 'equals' ? 8 : 0)));
+  Math.min(
+    ...anchors.map(({ field, how, text }) => {
+      if (COMMON.has(field)) return 0;
+      return text.length + (how === 'equals' ? 8 : 0);
+    }),
+  );
 
 function find(node: Expression): Found {
   switch (node.node) {

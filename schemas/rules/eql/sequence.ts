@@ -60,6 +60,8 @@ interface Shape {
   readonly before: readonly number[];
   readonly leading: boolean;
   readonly trailing: boolean;
+  /** For each test the steps that wait for it, the last first. */
+  readonly stagesOf: readonly (readonly number[])[];
 }
 
 /** A sequence, ready to be opened as often as there are states. */
@@ -74,8 +76,13 @@ export function planSequence(wanted: Wanted): SequencePlan {
   const before = stages.map((_stage, index) =>
     stages.findLastIndex((stage, at) => at < index && !stage.missing),
   );
+  const stagesOf: number[][] = [];
+  for (let at = stages.length - 1; at >= 0; at -= 1) {
+    const { input } = stages[at] as Stage;
+    stagesOf[input] = [...(stagesOf[input] ?? []), at];
+  }
   const trailing = last < stages.length - 1;
-  return { ...wanted, shape: { first, last, before, leading: first > 0, trailing } };
+  return { ...wanted, shape: { first, last, before, leading: first > 0, trailing, stagesOf } };
 }
 
 const slot = (stage: number, key: string): string => `${stage}${key}`;
@@ -113,18 +120,29 @@ class SequenceState implements StreamState {
   }
 
   feed(event: RuleEvent, hits: readonly Hit[]): readonly Firing[] {
-    const out = this.#release(event.timeNs);
+    const out = this.#pending.length === 0 ? [] : this.#release(event.timeNs);
     this.#offerUntil(hits);
-    for (let stage = this.#plan.stages.length - 1; stage >= 0; stage -= 1) {
-      const { input, missing, keyOf } = this.#plan.stages[stage] as Stage;
-      const hit = hits.find((one) => one.input === input);
-      const key = hit === undefined ? undefined : keyOf(hit.fields);
-      if (key === undefined) continue;
+    // Tests stand in the order of their steps: backwards through the hits is backwards through them.
+    for (let at = hits.length - 1; at >= 0; at -= 1) this.#offer(event, hits[at] as Hit, out);
+    if (this.#size() > this.#limits.groupsMax) this.#bound(event.timeNs);
+    return out.length === 0 ? out : this.#pipes.push(out);
+  }
+
+  /** Offers an event to the steps that wait for one test, the last step first. */
+  #offer(event: RuleEvent, { input, fields }: Hit, out: Firing[]): void {
+    const { first, last, stagesOf } = this.#shape;
+    let key: string | undefined;
+    for (const stage of stagesOf[input] ?? []) {
+      // Most events are of a later step while nothing waits for one.
+      if (stage > last ? this.#pending.length === 0 : stage > first && this.#partials.size === 0) {
+        continue;
+      }
+      const { missing, keyOf } = this.#plan.stages[stage] as Stage;
+      key ??= keyOf(fields);
+      if (key === undefined) return;
       if (missing) this.#refute(stage, key, event);
-      else out.push(...this.#progress(stage, key, event));
+      else this.#progress(stage, key, event, out);
     }
-    this.#bound(event.timeNs);
-    return this.#pipes.push(out);
   }
 
   advance(timeNs: bigint): readonly Firing[] {
@@ -136,8 +154,9 @@ class SequenceState implements StreamState {
   /** `until` ends every partial match of its key, before the event may complete one. */
   #offerUntil(hits: readonly Hit[]): void {
     const { until, stages } = this.#plan;
-    const hit = until && hits.find((one) => one.input === until.input);
-    const key = hit && until?.keyOf(hit.fields);
+    if (until === undefined || this.#partials.size === 0) return;
+    const hit = hits.find((one) => one.input === until.input);
+    const key = hit && until.keyOf(hit.fields);
     if (key === undefined) return;
     for (let stage = 0; stage < stages.length; stage += 1) this.#partials.delete(slot(stage, key));
   }
@@ -156,7 +175,7 @@ class SequenceState implements StreamState {
   }
 
   /** An event of a step: begins a partial match, or takes the waiting one further. */
-  #progress(stage: number, key: string, event: RuleEvent): readonly Firing[] {
+  #progress(stage: number, key: string, event: RuleEvent, out: Firing[]): void {
     const { first, last, before } = this.#shape;
     let partial: Partial | undefined;
     if (stage === first) {
@@ -165,17 +184,19 @@ class SequenceState implements StreamState {
     } else {
       const place = slot(before[stage] as number, key);
       partial = this.#partials.get(place);
-      if (partial === undefined) return [];
+      if (partial === undefined) return;
       this.#partials.delete(place);
-      if (this.#isOver(partial.firstNs, event.timeNs)) return [];
+      if (this.#isOver(partial.firstNs, event.timeNs)) return;
       partial.events.push(event.id);
     }
-    if (stage === last) return this.#complete(key, partial, event.timeNs);
+    if (stage === last) {
+      out.push(...this.#complete(key, partial, event.timeNs));
+      return;
+    }
     const place = slot(stage, key);
     // Deleted first, so that it stands behind the partial matches that moved before it.
     this.#partials.delete(place);
     this.#partials.set(place, partial);
-    return [];
   }
 
   /** All steps have their events: it fires, waits for an absence, or is refuted by the past. */
@@ -232,7 +253,6 @@ class SequenceState implements StreamState {
   /** Keeps the state within its limit: first what is dead goes, then the stalest. */
   #bound(timeNs: bigint): void {
     const most = this.#limits.groupsMax;
-    if (this.#size() <= most) return;
     this.#expire(timeNs);
     for (const store of [this.#partials, this.#leads]) {
       for (const place of store.keys()) {
