@@ -191,13 +191,13 @@ function compilePattern(node: PatternNode, scope: Scope): Operand {
 
 /** Wildcards that ignore case, over a field itself: the view folds it once for all rules. */
 function foldedTest(field: string, node: PatternNode): Test {
-  const tests = node.patterns.map(({ text }) => compileFolded(text));
+  const matches = compileFolded(node.patterns.map(({ text }) => text));
   return (fields) => {
     const value = fields.get(field) ?? null;
     if (typeof value !== 'string' && !Array.isArray(value)) return null;
     const texts = fields.folded(field);
     if (texts.length === 0) return null;
-    for (const text of texts) for (const matches of tests) if (matches(text)) return true;
+    for (const text of texts) if (matches(text)) return true;
     return false;
   };
 }

@@ -65,6 +65,11 @@ function compileCased(pattern: string): (text: string) => boolean {
   const first = pieces[0] as Piece;
   if (pieces.length === 1) return (text) => endAt(text, 0, first) === text.length;
   const last = pieces[pieces.length - 1] as Piece;
+  const isPlain = !first.open && !last.open;
+  if (pieces.length === 2 && isPlain) {
+    if (first.text === '') return (text) => text.endsWith(last.text);
+    if (last.text === '') return (text) => text.startsWith(first.text);
+  }
   const middle = pieces.slice(1, -1).filter((piece) => piece.text !== '');
   const only = middle.length === 1 && !middle[0]?.open ? (middle[0]?.text ?? '') : undefined;
   if (only !== undefined && first.text === '' && last.text === '') {
@@ -82,13 +87,20 @@ function compileCased(pattern: string): (text: string) => boolean {
 /** Compiles one pattern; the test takes a text and says whether the whole of it matches. */
 export function compileWildcard(pattern: string, insensitive: boolean): (text: string) => boolean {
   if (!insensitive) return compileCased(pattern);
-  const matches = compileFolded(pattern);
+  const matches = compileFolded([pattern]);
   return (text) => matches(fold(text));
 }
 
-/** The same for texts that are folded already. */
-export function compileFolded(pattern: string): (folded: string) => boolean {
-  return compileCased(fold(pattern));
+/** Compiles patterns of which one has to match, for texts that are folded already. */
+export function compileFolded(patterns: readonly string[]): (folded: string) => boolean {
+  const folded = patterns.map(fold);
+  const plain = new Set(folded.filter((pattern) => !/[*?]/.test(pattern)));
+  const open = folded.filter((pattern) => !plain.has(pattern)).map(compileCased);
+  return (text) => {
+    if (plain.has(text)) return true;
+    for (const matches of open) if (matches(text)) return true;
+    return false;
+  };
 }
 
 /** The longest literal of a pattern and where it has to stand; undefined for `*` and `?` alone. */
