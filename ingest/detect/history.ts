@@ -70,11 +70,11 @@ export async function storedAlerts(
   store: Store,
   { tenant, session_id }: SessionKey,
 ): Promise<readonly StoredAlert[]> {
-  const text = `SELECT ${ALERT_COLUMNS}, state FROM ${ALERTS_TABLE} AS a LEFT JOIN (
-      SELECT fingerprint AS of, argMax(state, changed_at) AS state FROM ${ALERT_STATES_TABLE}
+  const text = `SELECT ${ALERT_COLUMNS}, newest FROM ${ALERTS_TABLE} AS a LEFT JOIN (
+      SELECT fingerprint AS of, argMax(state, changed_at) AS newest FROM ${ALERT_STATES_TABLE}
       WHERE tenant = {tenant:String} AND state IN ('withdrawn', 'standing') GROUP BY fingerprint
     ) AS s ON a.fingerprint = s.of
     ${WHERE} ORDER BY raised_at LIMIT 1 BY fingerprint`;
   const rows = await store.query({ text, params: { tenant, session: session_id } }, LIMITS);
-  return rows.map((row) => ({ alert: alertOf(row), withdrawn: row.state === 'withdrawn' }));
+  return rows.map((row) => ({ alert: alertOf(row), withdrawn: row.newest === 'withdrawn' }));
 }

@@ -217,11 +217,16 @@ export function createDetect(deps: DetectDeps): Detect {
   }
 
   /** Runs `work` for a session; what a rule breaks is told and costs that session's state only. */
-  async function guarded(key: SessionKey | undefined, work: () => Promise<void>): Promise<void> {
+  async function guarded(
+    key: SessionKey | undefined,
+    signal: AbortSignal,
+    work: () => Promise<void>,
+  ): Promise<void> {
     try {
       await work();
     } catch (error) {
-      if (error instanceof StoreError) throw error;
+      const closed = error instanceof StoreError && error.fault.code === 'closed';
+      if (closed || signal.aborted) throw error;
       meter.count('telltale.detect.failures', 1);
       log.error('detect.failed', { session: key?.session_id, error: String(error) });
       if (key === undefined) return;
@@ -233,11 +238,14 @@ export function createDetect(deps: DetectDeps): Detect {
   return {
     async see(events, signal) {
       for (const ofSession of bySession(events).values())
-        await guarded(ofSession[0], async () => write(await seeSession(ofSession, signal), signal));
+        await guarded(ofSession[0], signal, async () =>
+          write(await seeSession(ofSession, signal), signal),
+        );
       trim();
       report();
     },
-    advance: (signal) => guarded(undefined, () => write(engine.advance(certainNs()), signal)),
+    advance: (signal) =>
+      guarded(undefined, signal, () => write(engine.advance(certainNs()), signal)),
     forget() {
       for (const { key } of sessions.values()) engine.forget(key.tenant, key.session_id);
       sessions.clear();
