@@ -35,6 +35,18 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     usage: 'rules check DIR | test DIR | match --rules DIR --events FILE [--json]',
     load: async () => (await import('./commands/rules.ts')).rules,
   },
+  export: {
+    summary: 'a session as one evidence bundle',
+    usage:
+      'export SESSION|latest [--to URL] [-o FILE] [--content full|none] [--reason TEXT] [--by NAME]',
+    load: async () => (await import('./commands/export.ts')).exportSession,
+  },
+  verify: {
+    summary: 'integrity, completeness and assurance of a bundle (offline), a session, or all',
+    usage:
+      'verify BUNDLE|SESSION|--all [--log-key VKEY]… [--witness VKEY]… [--known NOTE] [--sha256 HEX] [--to URL] [--json]',
+    load: async () => (await import('./commands/verify.ts')).verify,
+  },
   collect: {
     summary: 'ship what earlier runs left in the spool',
     usage: 'collect [--to URL|kafka://…] [--spool DIR] [--wait-ms N]',

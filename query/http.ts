@@ -3,10 +3,12 @@
  *
  *     GET /v1/sessions?first=N          {sessions: [{id, agent, host, user, startedNs, endedNs}]}
  *     GET /v1/sessions/:id/story        SessionData of timeline/story.ts; `:id` may be `latest`
+ *     GET /v1/sessions/:id/export       all that is stored of it, as NDJSON: see export.ts
  */
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type QueryCode, QueryError } from './errors.ts';
+import { createExports } from './export.ts';
 import { createLoads, findSession } from './load.ts';
 import { pageSize, sessionsPlan } from './plan.ts';
 import { type SessionRow, sessionHead } from './render.ts';
@@ -84,4 +86,6 @@ export function registerRoutes(app: FastifyInstance, deps: QueryDeps): void {
     const data = await createLoads(run).data(head);
     return reply.type('application/json; charset=utf-8').send(Readable.from(storyText(data)));
   });
+
+  route('/v1/sessions/:id/export', createExports());
 }

@@ -10,6 +10,7 @@
  */
 import {
   DEAD_TABLE,
+  ERASURES_TABLE,
   EVENTS_TABLE,
   REPLAYS_TABLE,
   type Sql,
@@ -23,6 +24,7 @@ export const TABLES = {
   streams: STREAMS_TABLE,
   dead: DEAD_TABLE,
   replays: REPLAYS_TABLE,
+  erasures: ERASURES_TABLE,
 } as const;
 export type TableName = keyof typeof TABLES;
 

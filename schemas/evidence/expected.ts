@@ -1,6 +1,7 @@
 /** What custody and the manifest must say, given what the evidence shows. */
 import type { Findings } from './findings.ts';
 import {
+  BLOBS,
   ERASED,
   FILE_ORDER,
   type FileFacts,
@@ -81,10 +82,10 @@ export function checkManifest(
   const fault = (code: string, file: string, what: string) => findings.fault({ code, file, what });
   const withheld = manifest.content === 'none' ? result.withheld : 0;
   const left = leftOutOf(result.erased, withheld, manifest.log !== null);
-  if (
-    canonicalJson(left as unknown as Json) !== canonicalJson(manifest.left_out as unknown as Json)
-  )
-    fault('left_out', MANIFEST, 'it counts other than what is left out');
+  const counted =
+    canonicalJson(left as unknown as Json) === canonicalJson(manifest.left_out as unknown as Json);
+  const denied = manifest.content === 'none' && (facts.get(BLOBS)?.bytes ?? 0) > 0;
+  if (!counted || denied) fault('left_out', MANIFEST, 'it counts other than what is left out');
   const mayBe: readonly string[] = FILE_ORDER.slice(1);
   const mustBe = mayBe.filter((name) => manifest.log !== null || !name.startsWith('log/'));
   for (const name of mayBe) {

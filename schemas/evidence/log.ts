@@ -63,10 +63,10 @@ export function checkKnown(head: TreeHead, known: TreeHead, findings: Findings):
     fault('the log had another root when it was seen before');
 }
 
-/** Judges the note; gives its tree head where it can be read at all. */
+/** Judges the note, which must be of the head that is `named`; gives it where it can be read at all. */
 export function checkNote(
   bytes: Uint8Array,
-  manifest: Manifest,
+  named: { readonly origin: string; readonly size: number },
   keys: LogKeys,
   findings: Findings,
 ): TreeHead | undefined {
@@ -81,7 +81,7 @@ export function checkNote(
   const { origin, size, root } = parsed.value;
   const own = keys.logKeys.filter(({ name }) => name === origin);
   const signed = verifyNote(note.value, own);
-  if (manifest.log?.origin !== origin || manifest.log.size !== size)
+  if (named.origin !== origin || named.size !== size)
     fault('it is not the log’s head that the manifest names');
   else if (keys.logKeys.length > 0 && (!signed.ok || signed.value.length === 0))
     fault('it is not signed by the log’s key that was given');

@@ -248,7 +248,7 @@ export async function verifyEvidence(
 
   const note = has(CHECKPOINT) ? await readWhole(source, CHECKPOINT, NOTE_BYTES_MAX) : undefined;
   if (note !== undefined) done(CHECKPOINT, await drained(CHECKPOINT, note));
-  const head = note && manifest.log ? checkNote(note, manifest, keys, findings) : undefined;
+  const head = note && manifest.log ? checkNote(note, manifest.log, keys, findings) : undefined;
   if (head && options.known) checkKnown(head, options.known, findings);
   if (!note || !manifest.log) missWitnesses(keys.witnesses, findings);
   const proofs = linesOf(PROOFS);

@@ -87,9 +87,14 @@ interface StreamSeen {
   to: string;
 }
 
+/** No collector wrote such a value, so its event is not what was recorded: the line shows it. */
+function withStrangers(committed: string, strangers: JsonObject): string {
+  return canonicalJson({ ...strangers, ...(JSON.parse(committed) as JsonObject) });
+}
+
 /**
  * The writer of one bundle. Events come by stream and number, then dead letters, streams, erasures
- * by stream and number; then `finish`. Throws for an event of a kind that this version does not know.
+ * by stream and number; then `finish`.
  */
 export function createBundleWriter(head: BundleHead, put: Put) {
   const custody = createCustodyWriter(head.tenant, head.session_id);
@@ -99,13 +104,12 @@ export function createBundleWriter(head: BundleHead, put: Put) {
   let erased = 0;
   let custodyBegun = false;
 
-  function addEvent(event: TelltaleEvent, withheld: readonly string[] = []): void {
-    put(EVENTS, `${formsOf(event).committed}\n`);
+  function addEvent(event: TelltaleEvent, strangers?: JsonObject): void {
+    const { committed } = formsOf(event);
+    put(EVENTS, `${strangers === undefined ? committed : withStrangers(committed, strangers)}\n`);
     count(event);
     const loose = event as unknown as JsonObject;
-    const gone = Object.keys(event.erased ?? {}).length;
-    closed += gone;
-    if (withheld.length > gone) throw new Error('more is withheld than has a commitment');
+    closed += Object.keys(event.erased ?? {}).length;
     for (const name of kindSpec(event.kind).content) {
       const value = loose[name];
       const shape = ALL_FIELDS[name]?.shape;
@@ -120,7 +124,7 @@ export function createBundleWriter(head: BundleHead, put: Put) {
 
   function count(event: TelltaleEvent): void {
     const seen = streams.at(-1);
-    const time = event.observed_ts;
+    const time = event.observed_ts ?? '';
     if (seen?.stream !== event.stream_id) {
       const { agent, host, user } = event as unknown as JsonObject;
       const first = { agent, host, user };
@@ -144,7 +148,13 @@ export function createBundleWriter(head: BundleHead, put: Put) {
   }
 
   return {
+    /** `strangers` are values that the store has in columns which the event's kind does not have. */
     addEvent,
+    /** An event of a kind that this version does not know: its place is all that is written. */
+    addUnknown(event: JsonObject): void {
+      put(EVENTS, `${canonicalJson(event)}\n`);
+      count({ ...event, observed_ts: '' } as unknown as TelltaleEvent);
+    },
     addDeadLetter(letter: JsonObject): void {
       put(DEAD, `${canonicalJson(letter)}\n`);
     },

@@ -420,14 +420,14 @@ const alterManifest: Mutate = (subject, dice) => {
     )
   )
     return undefined;
-  if (
-    how === 'content' &&
-    !String(files.get('manifest.json')).includes('erased') &&
-    linesOf(files, 'blobs.ndjson').length > 0
-  )
-    return undefined;
   return { kind: `alter the manifest: ${how}`, detail: name, files, targets };
 };
+
+const erasedPlaces = (subject: Subject): Mutation['targets'] =>
+  subject.store.erasures.map(({ event_id: id }) => {
+    const seq = Number(id.slice(37));
+    return { stream: id.slice(0, 36), first: seq, last: seq };
+  });
 
 /** A byte somewhere, and nothing made to fit. */
 const flipByte: Mutate = (subject, dice) => {
@@ -441,17 +441,24 @@ const flipByte: Mutate = (subject, dice) => {
   bytes[at] = (bytes[at] as number) ^ (1 << dice.upTo(8));
   files.set(name, bytes);
   const line = bytes.subarray(0, at).filter((byte) => byte === 10).length + 1;
-  const targets: Mutation['targets'] = [{ file: name }];
+  // What custody says was erased is just missing where that line can't be read.
+  const lost = name === 'custody.ndjson' ? erasedPlaces(subject) : [];
+  const targets: Mutation['targets'] = [{ file: name }, ...lost];
   if (name !== 'events.ndjson')
     return { kind: 'flip a bit of a file', detail: `${name} ${at}`, files, targets };
   const event = parse(linesOf(subject.files, name)[line - 1]);
+  const isOwn = (row: { stream_id: string; seq: number }) =>
+    row.stream_id === event.stream_id && row.seq === event.seq;
+  // Where no checkpoint covers an event, only the manifest can tell, and it knows files.
+  if (!coveredRows(subject).some(isOwn))
+    return { kind: 'flip a bit of a file', detail: `${name} ${at}`, files, targets };
   const [stream, seq] = [String(event.stream_id), Number(event.seq)];
   return {
     kind: 'flip a bit of a file',
     detail: `${name} ${at}`,
     files,
     targets: [
-      around(subject, stream, seq, seq),
+      around(subject, stream, seq, seq, true),
       { file: name, line },
       { file: name, line: line + 1 },
     ],
@@ -545,12 +552,6 @@ const breakArchive: Mutate = (subject, dice) => {
     unreadable: true,
   };
 };
-
-const erasedPlaces = (subject: Subject): Mutation['targets'] =>
-  subject.store.erasures.map(({ event_id: id }) => {
-    const seq = Number(id.slice(37));
-    return { stream: id.slice(0, 36), first: seq, last: seq };
-  });
 
 const dropFile: Mutate = (subject, dice) => {
   const files = copy(subject);

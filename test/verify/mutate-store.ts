@@ -145,6 +145,12 @@ const deleteOne: Mutate = (subject, dice) => {
   };
 };
 
+/** What gap events behind `keep` declared: cut off with them, it is unaccounted for as well. */
+const undeclared = (subject: Subject, stream: string, keep: number) =>
+  subject.store.rows
+    .filter((row) => row.stream_id === stream && row.seq > keep && row.kind === 'gap')
+    .map((row) => ({ stream, first: Number(row.gap_first_seq), last: Number(row.gap_last_seq) }));
+
 const deleteSome: Mutate = (subject, dice) => {
   const row = dice.pick(coveredRows(subject));
   const last = row.seq + 1 + dice.upTo(20);
@@ -160,7 +166,10 @@ const deleteSome: Mutate = (subject, dice) => {
     kind: 'delete a range',
     detail: `${row.seq} to ${end}`,
     files,
-    targets: [{ stream: row.stream_id, first: row.seq, last: end }],
+    targets: [
+      { stream: row.stream_id, first: row.seq, last: end },
+      ...undeclared(subject, row.stream_id, row.seq - 1),
+    ],
   };
 };
 
@@ -197,12 +206,6 @@ const reorder: Mutate = (subject, dice) => {
     targets: [around(subject, a.stream_id, first, last, true)],
   };
 };
-
-/** What gap events behind `keep` declared: cut off with them, it is unaccounted for as well. */
-const undeclared = (subject: Subject, stream: string, keep: number) =>
-  subject.store.rows
-    .filter((row) => row.stream_id === stream && row.seq > keep && row.kind === 'gap')
-    .map((row) => ({ stream, first: Number(row.gap_first_seq), last: Number(row.gap_last_seq) }));
 
 const truncate: Mutate = (subject, dice) => {
   const stream = dice.pick([...subject.ends.keys()]);

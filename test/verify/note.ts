@@ -65,7 +65,9 @@ export function parseCheckpoint(bytes: Buffer): Checkpoint | undefined {
   )
     return undefined;
   const parsed = lines.map((line) => /^— (\S+) ([A-Za-z0-9+/]+={0,2})$/.exec(line));
-  if (parsed.some((one) => one === null)) return undefined;
+  const isCanonical = (text: string) => Buffer.from(text, 'base64').toString('base64') === text;
+  if (parsed.some((one) => one === null || !isCanonical(one[2] as string))) return undefined;
+  if (!isCanonical(root as string)) return undefined;
   const signatures = parsed.map((one) => ({
     name: one?.[1] as string,
     bytes: Buffer.from(one?.[2] as string, 'base64'),

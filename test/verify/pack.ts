@@ -46,8 +46,8 @@ export function exportFiles(
   for (const row of [...rows].sort(compare)) {
     if (content === 'none') {
       const bare = { ...row };
-      const withheld = eraseRow(bare);
-      writer.addEvent(bare as unknown as TelltaleEvent, withheld);
+      eraseRow(bare);
+      writer.addEvent(bare as unknown as TelltaleEvent);
     } else writer.addEvent(row as unknown as TelltaleEvent);
   }
   for (const letter of store.dead) writer.addDeadLetter(letter as JsonObject);

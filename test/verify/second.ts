@@ -658,7 +658,8 @@ function checkManifest(
   if (withheld > 0 && !full) left.push({ count: withheld, what: 'content', why: 'withheld' });
   if (bundle.manifest.log === null)
     left.push({ count: 1, what: 'log', why: 'the installation has no transparency log' });
-  if (canonical(left) !== canonical(bundle.manifest.left_out as Json))
+  const denied = !full && (bundle.files.get('blobs.ndjson')?.length ?? 0) > 0;
+  if (canonical(left) !== canonical(bundle.manifest.left_out as Json) || denied)
     bundle.fault('left_out', 'manifest.json');
   const names = ['events.ndjson', 'blobs.ndjson', 'dead-letters.ndjson', 'custody.ndjson'];
   if (bundle.manifest.log !== null) names.push('log/checkpoint', 'log/proofs.ndjson');

@@ -1,0 +1,122 @@
+import fs from 'node:fs';
+import os from 'node:os';
+import { parseArgs } from 'node:util';
+import { safeJson } from '../../query/timeline/escape.ts';
+import { UnreadableError } from '../../schemas/evidence/format.ts';
+import { isGood, type Report } from '../../schemas/evidence/report.ts';
+import { type VerifyOptions, verifyEvidence } from '../../schemas/evidence/verify.ts';
+import { checkFleet, type FleetReport, isFleetGood } from '../evidence/fleet.ts';
+import { trustOf } from '../evidence/keys.ts';
+import { placeText, reportText } from '../evidence/print.ts';
+import { NoSessionError, stageSession } from '../evidence/stage.ts';
+import { openBundle } from '../evidence/tar.ts';
+import { tlogFetch } from '../evidence/tlog.ts';
+import { TOOL } from '../evidence/tool.ts';
+import { UsageError } from '../process/lifecycle.ts';
+import { destination } from '../settings.ts';
+import { serverOf, withStageDir } from './export.ts';
+import { writeOut } from './timeline.ts';
+
+const UNREADABLE = 2;
+const SESSION_ID = /^(?:latest|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
+
+/** A bundle on disk; nothing is asked of any server. */
+async function verifyFile(file: string, trust: VerifyOptions, sha256: string | undefined) {
+  const bundle = await openBundle(file);
+  try {
+    const hash = sha256 === undefined ? {} : { sha256: { is: bundle.sha256, mustBe: sha256 } };
+    return await verifyEvidence(bundle, { ...trust, ...hash });
+  } finally {
+    await bundle.close();
+  }
+}
+
+/** A session that a server has: laid out as its bundle would be, and verified as that. */
+async function verifySession(base: URL, session: string, trust: VerifyOptions): Promise<Report> {
+  return withStageDir(os.tmpdir(), async (dir) => {
+    const by = { at_ms: Date.now(), by: os.userInfo().username, reason: 'verify' };
+    const content = 'full';
+    const staged = await stageSession({ base, session, content, tool: TOOL, by, dir });
+    return verifyEvidence(staged.files, trust).finally(staged.files.close);
+  });
+}
+
+function fleetText({ logFaults, size, sessions }: FleetReport): string {
+  const lines = logFaults.map((what) => `log fault: ${what}\n`);
+  for (const { session_id, vouched, report } of sessions) {
+    if (report === undefined) {
+      const streams = Object.entries(vouched).map(([id, seq]) => `${id} up to event ${seq}`);
+      lines.push(`${session_id}  removed: the log vouches for ${streams.join(', ')}\n`);
+      continue;
+    }
+    const { integrity, completeness, assurance } = report;
+    lines.push(
+      `${session_id}  ${integrity.verdict}, ${completeness.verdict}, ${assurance.verdict}\n`,
+    );
+    const firsts = [integrity.first, isGood(report) ? undefined : completeness.first];
+    for (const place of firsts) if (place !== undefined) lines.push(`    ${placeText(place)}\n`);
+  }
+  const removed = sessions.filter(({ report }) => report === undefined).length;
+  lines.push(`${sessions.length} sessions under ${size} heads of the log, ${removed} removed\n`);
+  return lines.join('');
+}
+
+async function verifyAll(base: URL, trust: VerifyOptions, json: boolean): Promise<number> {
+  const fleet = await checkFleet(tlogFetch(base), trust, ({ session_id }) =>
+    verifySession(base, session_id, trust).catch((error: unknown) => {
+      if (error instanceof NoSessionError) return undefined;
+      throw error;
+    }),
+  );
+  await writeOut(json ? `${safeJson(fleet)}\n` : fleetText(fleet));
+  return isFleetGood(fleet) ? 0 : 1;
+}
+
+function optionsOf(args: string[]) {
+  const parsed = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      'log-key': { type: 'string', multiple: true, default: [] },
+      witness: { type: 'string', multiple: true, default: [] },
+      known: { type: 'string' },
+      sha256: { type: 'string' },
+      to: { type: 'string' },
+      all: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+    },
+  });
+  const { values, positionals } = parsed;
+  if (positionals.length !== (values.all ? 0 : 1))
+    throw new UsageError('give one bundle or session, or --all');
+  if (values.sha256 !== undefined && !/^[0-9a-f]{64}$/.test(values.sha256))
+    throw new UsageError('--sha256: 64 hexadecimal digits');
+  return { values, target: positionals[0] ?? '' };
+}
+
+/**
+ * `telltale verify`: the three verdicts on a bundle, a session or all of them. Exits with 0 where all
+ * are good, 1 where one is not, 2 where nothing can be said.
+ */
+export async function verify(args: string[]): Promise<number> {
+  const { values, target } = optionsOf(args);
+  const trust = trustOf(values);
+  const base = () => serverOf(values.to ?? destination());
+  if (values.all) return verifyAll(base(), trust, values.json);
+  const online = SESSION_ID.test(target) && !fs.existsSync(target);
+  try {
+    const report = online
+      ? await verifySession(base(), target, trust)
+      : await verifyFile(target, trust, values.sha256);
+    await writeOut(values.json ? `${safeJson(report)}\n` : reportText(report));
+    return isGood(report) ? 0 : 1;
+  } catch (error) {
+    const system = (error as NodeJS.ErrnoException).code;
+    const isSystem = system === 'ENOENT' || system === 'EISDIR' || system === 'EACCES';
+    if (!(error instanceof UnreadableError || error instanceof NoSessionError || isSystem))
+      throw error;
+    const what = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`telltale: ${JSON.stringify(target)} can’t be verified: ${what}\n`);
+    return UNREADABLE;
+  }
+}
