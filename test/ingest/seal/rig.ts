@@ -11,6 +11,7 @@ import {
   type Store,
   signerOf,
   type TelltaleEvent,
+  validate,
 } from '#schemas';
 import { openLogFiles } from '../../../ingest/seal/files.ts';
 import { openLog } from '../../../ingest/seal/log.ts';
@@ -31,7 +32,10 @@ export function session(plan: string, tenant = 'default'): TelltaleEvent[] {
   const stream = newStream(tenant);
   const chain = createChain(stream);
   const kinds: Record<string, object> = {
-    o: { kind: 'session.open', schema_version: '2', command_args: ['sh'] },
+    o: {
+      ...{ kind: 'session.open', schema_version: '2', command_args: ['sh'] },
+      content_salt: '00112233445566778899aabbccddeeff',
+    },
     h: { kind: 'session.heartbeat' },
     c: { kind: 'session.close', close_reason: 'exited' },
     f: {},
@@ -41,6 +45,8 @@ export function session(plan: string, tenant = 'default'): TelltaleEvent[] {
     const base = { source: 'collector', ...kinds[letter], ...point };
     const bare = letter === 'f' ? {} : { pid: undefined, file_op: undefined, file_path: undefined };
     const event = JSON.parse(JSON.stringify(stream.event(seq, { ...base, ...bare } as object)));
+    const checked = validate(event);
+    if (!checked.ok) throw new Error(JSON.stringify(checked));
     chain.push(digestOf(event));
     return event as TelltaleEvent;
   });
