@@ -50,6 +50,8 @@ export interface EventMatcher {
   readonly matches: (fields: FieldView) => boolean;
   /** Where it is given, one of these holds whenever the test does; an index is built from them. */
   readonly anchors?: readonly Anchor[];
+  /** Every field that `matches` may read; absent where it may read any. */
+  readonly fields?: readonly string[];
 }
 
 /** One test of a stream matcher that held for an event, and the view that it held for. */
@@ -102,6 +104,8 @@ export interface StreamMatcher {
   readonly fields: readonly string[];
   /** For each input the fields of the rule's key, in the rule's order; empty where there is none. */
   readonly groupBy: readonly (readonly string[])[];
+  /** Inputs of which each must be hit before anything can fire; absent: any one may do. */
+  readonly required?: readonly number[];
   /** Opens a fresh state, or the one that `save` gave. */
   open(limits?: StreamLimits, saved?: unknown): StreamState;
 }
