@@ -37,7 +37,7 @@ const PROGRAMS = ['/usr/bin/bash', '/usr/bin/rg', '/usr/bin/git', '/usr/bin/node
 const FILE_OPS = ['create', 'write', 'rename', 'delete'] as const;
 
 /** A session's drafts, one tool call after the other, without end. */
-function* drafts(random: () => number, now: () => string): Generator<Draft> {
+export function* madeDrafts(random: () => number, now: () => string): Generator<Draft> {
   const upTo = (n: number) => Math.floor(random() * n);
   const pick = <T>(list: readonly T[]): T => list[upTo(list.length)] as T;
   const text = (bytes: number) => {
@@ -248,7 +248,7 @@ export async function madeSession(seed: number, n: number, events: number): Prom
     user: 'agent',
   };
   const clock = steppingClock(START_NS + BigInt(n) * 60_000_000_000n, 20_000_003n);
-  const endless = drafts(random, () => clock.wallNs().toString());
+  const endless = madeDrafts(random, () => clock.wallNs().toString());
   const some = function* () {
     for (let i = 0; i < events - 2; i++) yield endless.next().value as Draft;
   };
