@@ -11,10 +11,13 @@ export function withhold(event: TelltaleEvent): {
 } {
   const spec = kindSpec(event.kind);
   const loose = event as unknown as Readonly<Record<string, unknown>>;
-  const withheld = spec.content.filter((name) => loose[name] !== undefined);
+  const before: Readonly<Record<string, string>> = event.erased ?? {};
+  const withheld = spec.content.filter(
+    (name) => loose[name] !== undefined && !Object.hasOwn(before, name),
+  );
   if (withheld.length === 0) return { event, withheld };
   const { content_salt: salt, ...bare } = loose;
-  const erased: Record<string, string> = { ...(event.erased ?? {}) };
+  const erased: Record<string, string> = { ...before };
   for (const name of withheld) {
     const field = spec.fields[name];
     const known = typeof salt === 'string' && field !== undefined;

@@ -109,11 +109,13 @@ export function createBundleWriter(head: BundleHead, put: Put) {
     put(EVENTS, `${strangers === undefined ? committed : withStrangers(committed, strangers)}\n`);
     count(event);
     const loose = event as unknown as JsonObject;
-    closed += Object.keys(event.erased ?? {}).length;
+    const erased: Readonly<Record<string, string>> = event.erased ?? {};
+    closed += Object.keys(erased).length;
     for (const name of kindSpec(event.kind).content) {
       const value = loose[name];
       const shape = ALL_FIELDS[name]?.shape;
-      if (value === undefined || shape === undefined) continue;
+      // A field that its kind requires stands empty where it was erased.
+      if (value === undefined || shape === undefined || Object.hasOwn(erased, name)) continue;
       if (head.content === 'none') throw new Error('a value of content in a bundle without any');
       put(
         BLOBS,

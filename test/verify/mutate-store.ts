@@ -49,7 +49,9 @@ const find = (store: Store, { stream_id: stream, seq }: Wire): Wire =>
 
 /** Keeps the rule that a salt is there exactly when there is content: the store would, too. */
 function settle(row: Wire, dice: Dice): void {
-  const has = kindSpec(row.kind as never).content.some((name) => row[name] !== undefined);
+  const erased = (row.erased as Record<string, string> | undefined) ?? {};
+  const { content } = kindSpec(row.kind as never);
+  const has = content.some((name) => row[name] !== undefined && !(name in erased));
   if (has && row.content_salt === undefined) row.content_salt = dice.hex(16);
   if (!has) delete row.content_salt;
 }

@@ -224,13 +224,17 @@ export function stampRows(
 
 /** Erases the content of a row, as the store does. */
 export function eraseRow(row: Wire): readonly string[] {
-  const names = kindSpec(row.kind as never).content.filter((name) => row[name] !== undefined);
+  const spec = kindSpec(row.kind as never);
+  const before = (row.erased as Record<string, string> | undefined) ?? {};
+  const names = spec.content.filter((name) => row[name] !== undefined && !(name in before));
   const erased: Record<string, string> = { ...(row.erased as Record<string, string> | undefined) };
   for (const name of names) {
     const field = ALL_FIELDS[name];
     if (field !== undefined)
       erased[name] = commitmentOf(String(row.content_salt), name, field, row[name]);
-    delete row[name];
+    // What the kind requires stays, empty: a column has no other way to say so.
+    if (spec.required.has(name)) row[name] = field?.shape === 'list' ? [] : '';
+    else delete row[name];
   }
   delete row.content_salt;
   if (Object.keys(erased).length > 0) row.erased = erased;
