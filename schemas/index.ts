@@ -23,6 +23,19 @@ export {
   BacktestError,
   createBacktest,
 } from './rules/backtest.ts';
+export {
+  type Anomaly,
+  BASELINE_SETTINGS,
+  BASELINE_START,
+  type BaselineModel,
+  type BaselineSettings,
+  type BaselineState,
+  createBaseline,
+  explain,
+  judgeStep,
+  type NgramCount,
+  sessionScore,
+} from './rules/baseline.ts';
 export { createEngine, ENGINE_LIMITS, type Engine, type Outcome } from './rules/engine.ts';
 export { END_OF_TIME_NS } from './rules/eql/pipes.ts';
 export { eqlViews } from './rules/eql/taxonomy.ts';
@@ -30,10 +43,17 @@ export { type Fault as RuleFault, faultText } from './rules/faults.ts';
 export { createLineage, type Lineage } from './rules/lineage.ts';
 export { type Loaded, type LoadOptions, loadRules, type RuleFile } from './rules/load.ts';
 export { readPlaceholders } from './rules/placeholders.ts';
+export {
+  type Literals,
+  needOf,
+  type RowTest,
+  type RuleNeed,
+} from './rules/preselect.ts';
 export { scopeOf, type Views } from './rules/raise.ts';
 export * from './rules/rule.ts';
 export { createRuleSet, type Evaluation, type RuleSet } from './rules/ruleset.ts';
 export { sigmaViews } from './rules/sigma/taxonomy.ts';
+export { stepToken } from './rules/steps.ts';
 export * from './rules/values.ts';
 export { createScan, fieldIndex, SCANNED_FIELDS, type Scan, scanLine } from './scan.ts';
 export { HEX_VALUE, integerAt, lastTextBytes, stringEnd, unescapeText } from './scan-value.ts';

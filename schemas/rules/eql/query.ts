@@ -33,9 +33,17 @@ export interface CompiledQuery {
   readonly unknown: readonly EqlFault[];
 }
 
+/** What the narrower categories look at. */
+const CATEGORY_FIELDS = ['kind', 'net_op'];
+
 function compileFilter(filter: EventFilter, scope: Scope): EventMatcher {
   const { category: name, condition } = filter;
-  const holds = compileCondition(condition, scope);
+  const asked = new Set<string>(CATEGORY_FIELDS);
+  const typeOf: Scope['typeOf'] = (field) => {
+    asked.add(field);
+    return scope.typeOf(field);
+  };
+  const holds = compileCondition(condition, { ...scope, typeOf });
   const category = name === undefined ? undefined : findCategory(name);
   if (name !== undefined && category === undefined) {
     scope.unknown(`no event has the category ${JSON.stringify(name)}`, filter.at);
@@ -47,6 +55,7 @@ function compileFilter(filter: EventFilter, scope: Scope): EventMatcher {
     logsource: wanted === undefined ? EQL_SOURCE : { ...EQL_SOURCE, category: wanted },
     matches: narrow === undefined ? holds : (fields: FieldView) => narrow(fields) && holds(fields),
     ...(anchors === undefined ? {} : { anchors }),
+    fields: [...asked],
   };
 }
 
@@ -81,6 +90,7 @@ function compileSequence(query: SequenceQuery, pipes: EqlQuery['pipes'], scope: 
   const groupBy = keys.map(namesOf);
   const stream: StreamMatcher = {
     inputs,
+    required: query.steps.flatMap(({ missing }, input) => (missing ? [] : [input])),
     // A pipe counts matches for ever.
     ...(query.maxspanNs === undefined || pipes.length > 0 ? {} : { windowNs: query.maxspanNs }),
     fields: unique(groupBy),
@@ -96,6 +106,7 @@ function compileSample(query: SampleQuery, pipes: EqlQuery['pipes'], scope: Scop
   const plan = { filters: keys.map(compileKey), pipes };
   const stream: StreamMatcher = {
     inputs: query.filters.map((step) => compileFilter(step.filter, scope)),
+    required: query.filters.map((_, input) => input),
     fields: unique(groupBy),
     groupBy,
     open: (limits = STREAM_LIMITS, saved) => openSample(plan, limits, saved),

@@ -1,0 +1,138 @@
+/**
+ * The statements of a backtest. The first finds the sessions of which a rule could say anything;
+ * the second reads of those the rows that matter to its rules, and no others. Pure.
+ */
+import { type Literals, REGISTRY, type RowTest, type RuleNeed, selectEvent } from '#schemas';
+import { type Condition, condition, type ScopedSql, select } from './sql.ts';
+
+/** Nanoseconds since 1970, decimal; both ends belong to it. */
+export interface Span {
+  readonly from: string;
+  readonly to: string;
+}
+
+/** A rule's place among the needs, by session. */
+export type Sessions = ReadonlyMap<string, readonly number[]>;
+
+/** The most literals of one call; the engine takes 255 in one of its searches. */
+const NEEDLES_MAX = 250;
+/** Rows that start or end a process, for the names of those who act. */
+const PROCESS_KINDS = [...REGISTRY.values()]
+  .filter(({ role }) => role === 'process_start' || role === 'process_end')
+  .map(({ kind }) => kind);
+
+/** Writes conditions, and binds each value once. */
+function createWriter() {
+  const params: Record<string, readonly string[]> = {};
+  const names = new Map<string, string>();
+
+  function bind(values: readonly string[], type: string): string {
+    const key = `${type}\n${JSON.stringify(values)}`;
+    const name = names.get(key) ?? `v${names.size}`;
+    names.set(key, name);
+    params[name] = values;
+    return `{${name}:Array(${type})}`;
+  }
+
+  function literals({ columns, needles }: Literals): string {
+    const sorted = [...new Set(needles)].sort();
+    const chunks: string[] = [];
+    for (let at = 0; at < sorted.length; at += NEEDLES_MAX) {
+      const bound = bind(sorted.slice(at, at + NEEDLES_MAX), 'String');
+      for (const column of columns) chunks.push(`multiSearchAny(lowerUTF8(${column}), ${bound})`);
+    }
+    return chunks.join(' OR ');
+  }
+
+  function row({ kinds, literals: some }: RowTest): string {
+    const ofKind = `has(${bind(kinds, 'String')}, toString(kind))`;
+    return some === undefined ? ofKind : `${ofKind} AND (${some.map(literals).join(' OR ')})`;
+  }
+
+  const rows = (tests: readonly RowTest[]): string =>
+    tests.length === 0 ? 'false' : tests.map((test) => `(${row(test)})`).join(' OR ');
+
+  return { params, bind, row, rows };
+}
+
+/** When a rule takes an event for having happened: as `ruleTimeNs` has it. */
+const RULE_TIME = 'toUnixTimestamp64Nano(least(ts, observed_ts))';
+
+/** Sessions with a row in the span for which some rule's need is met; `rules` holds which. */
+export function huntSessionsPlan(
+  tenant: string,
+  needs: readonly RuleNeed[],
+  span: Span,
+  limit: number,
+): ScopedSql {
+  const write = createWriter();
+  const any = (tests: readonly RowTest[]) => `countIf(${write.rows(tests)}) > 0`;
+  const needOf = ({ rows, required }: RuleNeed): string =>
+    required.length > 0
+      ? required.map((at) => any(rows[at] ?? [])).join(' AND ')
+      : any(rows.flat());
+  const met = needs.map(needOf);
+  const all = needs.flatMap(({ rows }) => rows.flat());
+  const distinct = [...new Map(all.map((test) => [write.row(test), test])).values()];
+  return select(tenant, {
+    columns: `toString(session_id) AS session, [${met.map((one) => `(${one})`).join(', ')}] AS rules`,
+    from: 'events',
+    where: [condition(write.rows(distinct), write.params)],
+    groupBy: 'session_id',
+    having: [
+      condition('has(rules, 1)'),
+      condition(`min(${RULE_TIME}) <= {until:Int64} AND max(${RULE_TIME}) >= {since:Int64}`, {
+        until: span.to,
+        since: span.from,
+      }),
+    ],
+    limit,
+  });
+}
+
+/** Which sessions a test's rows are wanted of. */
+function wantedRows(needs: readonly RuleNeed[], sessions: Sessions): Map<string, Set<string>> {
+  const byRule = needs.map(() => new Set<string>());
+  for (const [session, places] of sessions) for (const place of places) byRule[place]?.add(session);
+  const wanted = new Map<string, Set<string>>();
+  needs.forEach(({ rows, lineage }, place) => {
+    const tests = rows.flat();
+    if (lineage) tests.push({ kinds: PROCESS_KINDS });
+    for (const test of tests) {
+      const key = JSON.stringify(test);
+      const set = wanted.get(key) ?? new Set();
+      wanted.set(key, set);
+      for (const session of byRule[place] as Set<string>) set.add(session);
+    }
+  });
+  return wanted;
+}
+
+/** The rows of some sessions that matter to their rules, each session as its collectors saw it. */
+export function huntRowsPlan(
+  tenant: string,
+  needs: readonly RuleNeed[],
+  sessions: Sessions,
+  columns: readonly string[],
+): ScopedSql {
+  const write = createWriter();
+  const bySessions = new Map<string, RowTest[]>();
+  for (const [test, wanted] of wantedRows(needs, sessions)) {
+    if (wanted.size === 0) continue;
+    const key = JSON.stringify([...wanted].sort());
+    const list = bySessions.get(key) ?? [];
+    bySessions.set(key, list);
+    list.push(JSON.parse(test) as RowTest);
+  }
+  const clauses = [...bySessions].map(
+    ([key, tests]) =>
+      `(session_id IN ${write.bind(JSON.parse(key) as string[], 'UUID')} AND (${write.rows(tests)}))`,
+  );
+  const where: Condition[] = [condition(clauses.join(' OR ') || 'false', write.params)];
+  return select(tenant, {
+    columns: selectEvent(columns),
+    from: 'events',
+    where,
+    orderBy: 'session_id, observed_ts, stream_id, seq',
+  });
+}

@@ -1,0 +1,148 @@
+/**
+ * The historic side of rules: a backtest over what is stored. SQL finds the sessions and rows that
+ * could matter; the live engine's own tests and matchers decide, so both say the same.
+ */
+import {
+  type Alert,
+  BacktestError,
+  createBacktest,
+  createRuleSet,
+  fromRow,
+  needOf,
+  type QueryLimits,
+  type Row,
+  type Rule,
+  rowOf,
+  type TelltaleEvent,
+  type Views,
+} from '#schemas';
+import { QueryError } from './errors.ts';
+import { huntRowsPlan, huntSessionsPlan, type Sessions, type Span } from './hunt-plan.ts';
+import { CONTENT, NARROW } from './plan.ts';
+import type { Runner } from './run.ts';
+
+/** The most sessions that one backtest looks into. */
+export const HUNT_SESSIONS_MAX = 1_000_000;
+/** Sessions whose rows are read by one statement. */
+const CHUNK_SESSIONS = 500;
+/** Events that are given to the rules at once. */
+const FEED_EVENTS = 1_000;
+
+const FIND_LIMITS: QueryLimits = {
+  timeMs: 300_000,
+  memoryBytesMax: 2 * 1024 ** 3,
+  rowsMax: HUNT_SESSIONS_MAX + 1,
+};
+const READ_LIMITS: QueryLimits = {
+  timeMs: 600_000,
+  memoryBytesMax: 2 * 1024 ** 3,
+  rowsMax: 100_000_000,
+};
+
+export interface HuntStats {
+  /** Sessions of which a rule could have said something. */
+  readonly sessions: number;
+  /** Events that were read of them. */
+  readonly events: number;
+  /** Of these, how many stream rules kept. */
+  readonly hits: number;
+}
+
+export interface Hunt {
+  readonly alerts: readonly Alert[];
+  readonly stats: HuntStats;
+}
+
+export interface HuntOptions {
+  readonly rules: readonly Rule[];
+  /** Makes the views of events, with a memory of its own for the programs behind them. */
+  readonly views: () => Views;
+  readonly span: Span;
+  readonly progress?: (done: HuntStats) => void;
+}
+
+/** Columns that the rules may read: the narrow ones, and long texts where a rule asks for them. */
+function columnsFor(rules: readonly Rule[]): readonly string[] {
+  const inputs = rules.flatMap(({ matcher }) =>
+    matcher.type === 'event' ? [matcher.test] : matcher.stream.inputs,
+  );
+  const asked = new Set(inputs.flatMap(({ fields }) => fields ?? CONTENT));
+  return [...NARROW, ...CONTENT.filter((name) => asked.has(name))];
+}
+
+/** A row of a kind that this program does not know has no rule either. */
+function eventOf(row: Row): TelltaleEvent | undefined {
+  try {
+    return fromRow(rowOf(row));
+  } catch {
+    return undefined;
+  }
+}
+
+async function findSessions(run: Runner, options: HuntOptions): Promise<Sessions> {
+  const needs = options.rules.map(needOf);
+  const plan = huntSessionsPlan(run.tenant, needs, options.span, HUNT_SESSIONS_MAX + 1);
+  const found = new Map<string, readonly number[]>();
+  for await (const rows of run.stream<{ session: string; rules: number[] }>(plan, FIND_LIMITS))
+    for (const { session, rules } of rows)
+      found.set(
+        session,
+        rules.flatMap((met, place) => (Number(met) === 1 ? [place] : [])),
+      );
+  if (found.size > HUNT_SESSIONS_MAX)
+    throw new QueryError(
+      'REQUEST_TOO_LARGE',
+      `more than ${HUNT_SESSIONS_MAX} sessions: take less time`,
+    );
+  return found;
+}
+
+const within = ({ from, to }: Span, alert: Alert): boolean => {
+  const ns = BigInt(alert.events.at(-1)?.ts ?? 0);
+  return ns >= BigInt(from) && ns <= BigInt(to);
+};
+
+/**
+ * Runs rules over one tenant's stored events; gives the alerts whose last event lies in the span,
+ * by the time of that event. Rejects with `QueryError`.
+ */
+export async function hunt(run: Runner, options: HuntOptions): Promise<Hunt> {
+  const { rules, span } = options;
+  if (rules.length === 0) return { alerts: [], stats: { sessions: 0, events: 0, hits: 0 } };
+  const needs = rules.map(needOf);
+  const columns = columnsFor(rules);
+  const sessions = await findSessions(run, options);
+  const test = createBacktest(createRuleSet(rules), options.views());
+  const alerts: Alert[] = [];
+  let events = 0;
+  const stats = () => ({ sessions: sessions.size, events, hits: test.hits });
+
+  async function read(chunk: Sessions): Promise<void> {
+    const plan = huntRowsPlan(run.tenant, needs, chunk, columns);
+    let waiting: TelltaleEvent[] = [];
+    for await (const rows of run.stream<Row>(plan, READ_LIMITS)) {
+      waiting.push(...rows.flatMap((row) => eventOf(row) ?? []));
+      if (waiting.length < FEED_EVENTS) continue;
+      events += waiting.length;
+      alerts.push(...test.add(waiting));
+      waiting = [];
+    }
+    events += waiting.length;
+    alerts.push(...test.add(waiting));
+    options.progress?.(stats());
+  }
+
+  try {
+    const sorted = [...sessions].sort(([a], [b]) => (a < b ? -1 : 1));
+    for (let at = 0; at < sorted.length; at += CHUNK_SESSIONS)
+      await read(new Map(sorted.slice(at, at + CHUNK_SESSIONS)));
+    alerts.push(...test.finish());
+  } catch (error) {
+    if (error instanceof BacktestError) throw new QueryError('REQUEST_TOO_LARGE', error.message);
+    throw error;
+  }
+  const last = (alert: Alert) => BigInt(alert.events.at(-1)?.ts ?? 0);
+  const inSpan = alerts.filter((alert) => within(span, alert));
+  inSpan.sort((a, b) => (last(a) < last(b) ? -1 : last(a) > last(b) ? 1 : 0));
+  return { alerts: inSpan, stats: stats() };
+}
