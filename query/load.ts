@@ -4,6 +4,7 @@ import {
   evidenceOf,
   fromRow,
   type Integrity,
+  type QueryLimits,
   REGISTRY,
   type Row,
   strangerOf,
@@ -24,7 +25,7 @@ import {
   streamsPlan,
 } from './plan.ts';
 import { type SessionHead, type SessionRow, sessionHead } from './render.ts';
-import type { Runner } from './run.ts';
+import { type Runner, SESSION_LIMITS } from './run.ts';
 import { type Analysis, analyse } from './timeline/analyse.ts';
 import { present } from './timeline/merge.ts';
 import { type DeadLetter, placeLetters, standing } from './timeline/parked.ts';
@@ -34,6 +35,8 @@ import { buildStory, type SessionData, type Story } from './timeline/story.ts';
 export const SESSION_EVENTS_MAX = 100_000;
 /** The most characters of strings in them. */
 export const SESSION_CHARACTERS_MAX = 256 * 1024 ** 2;
+/** A stream of two million events is read and verified in somewhat more than a minute. */
+const INTEGRITY_LIMITS: QueryLimits = { ...SESSION_LIMITS, timeMs: 180_000 };
 /** The most streams of one session that are told. */
 export const STREAMS_MAX = 1000;
 
@@ -110,7 +113,8 @@ async function recordedOf(run: Runner, id: string): Promise<Recorded> {
 async function integrityOf(run: Runner, session: string, stream: string): Promise<Integrity> {
   const { tenant } = run;
   const verifier = createChainVerifier({ tenant, session_id: session, stream_id: stream });
-  for await (const rows of run.stream<Row>(streamEventsPlan(tenant, session, stream)))
+  const plan = streamEventsPlan(tenant, session, stream);
+  for await (const rows of run.stream<Row>(plan, INTEGRITY_LIMITS))
     for (const row of rows) verifier.add(evidenceOf(row));
   return verifier.result();
 }

@@ -41,19 +41,21 @@ export interface Chain {
 
 /** The chain of a stream before its first event. */
 export function createChain(id: StreamId): Chain {
+  // The head stands in the first half, as bytes; the next digest goes into the second.
   const both = Buffer.alloc(2 * HASH_BYTES);
-  let head = hash('sha256', `${CHAIN_DOMAIN}\n${id.tenant}\n${id.session_id}\n${id.stream_id}\n`);
+  const { tenant, session_id, stream_id } = id;
+  const start = `${CHAIN_DOMAIN}\n${tenant}\n${session_id}\n${stream_id}\n`;
+  both.write(hash('sha256', start, 'binary'), 0, 'latin1');
   return {
     get head() {
-      return head;
+      return both.toString('hex', 0, HASH_BYTES);
     },
     push(digest) {
-      both.write(head, 0, HASH_BYTES, 'hex');
       both.write(digest, HASH_BYTES, HASH_BYTES, 'hex');
-      head = hash('sha256', both, 'hex');
+      both.write(hash('sha256', both, 'binary'), 0, 'latin1');
     },
-    set(to) {
-      head = to;
+    set(head) {
+      both.write(head, 0, HASH_BYTES, 'hex');
     },
   };
 }

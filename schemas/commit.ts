@@ -77,9 +77,14 @@ interface Step {
   readonly content: boolean;
   /** `content_salt` and `erased`: on the wire, but not covered. */
   readonly wireOnly: boolean;
+  /** Its value tends to be the one of the event before: host, tenant, tool. */
+  readonly repeats: boolean;
+  lastValue: unknown;
+  lastJson: string;
 }
 
 const WIRE_ONLY = new Set(['content_salt', 'erased']);
+const REPEATING = new Set<Shape>(['keyword', 'uuid']);
 const plans = new Map<string, readonly Step[]>();
 
 function planOf(kind: string): readonly Step[] {
@@ -87,15 +92,45 @@ function planOf(kind: string): readonly Step[] {
   if (known !== undefined) return known;
   const spec = REGISTRY.get(kind);
   if (spec === undefined) throw new Error(`no such kind: ${kind}`);
-  const plan = spec.sorted.map((name) => ({
-    name,
-    key: `${JSON.stringify(name)}:`,
-    shape: (spec.fields[name] as Field).shape,
-    content: spec.fields[name]?.content === true,
-    wireOnly: WIRE_ONLY.has(name),
-  }));
+  const plan = spec.sorted.map((name) => {
+    const { shape, content = false } = spec.fields[name] as Field;
+    return {
+      name,
+      key: `${JSON.stringify(name)}:`,
+      shape,
+      content,
+      wireOnly: WIRE_ONLY.has(name),
+      repeats: REPEATING.has(shape) && !content,
+      lastValue: undefined,
+      lastJson: '',
+    };
+  });
   plans.set(kind, plan);
   return plan;
+}
+
+/** JSON of a step's value; undefined where it has none. */
+function stepJson(step: Step, value: unknown): string | undefined {
+  if (value === undefined) return undefined;
+  if (!step.repeats) return valueJson(step.shape, value);
+  if (value !== step.lastValue) {
+    step.lastValue = value;
+    step.lastJson = valueJson(step.shape, value);
+  }
+  return step.lastJson;
+}
+
+type Erased = Readonly<Record<string, string>> | undefined;
+
+/** What the chain covers of a content field, given the JSON of its value, and its key set. */
+function contentJson(
+  name: string,
+  json: string | undefined,
+  salt: string | undefined,
+  erased: Erased,
+): string | undefined {
+  if (erased !== undefined && Object.hasOwn(erased, name)) return `"${erased[name]}"`;
+  return json === undefined || salt === undefined ? json : `"${hmac(salt, `${name}\0${json}`)}"`;
 }
 
 /** An event in both forms. */
@@ -112,26 +147,39 @@ export interface Forms {
  */
 export function formsOf(event: TelltaleEvent): Forms {
   const loose = event as unknown as Loose;
-  const erased = loose.erased as Readonly<Record<string, string>> | undefined;
-  const salt = loose.content_salt as string | undefined;
+  const erased = loose.erased as Erased;
+  const salt = event.content_salt;
   if (salt !== undefined) setKey(salt);
   let line = '';
   let committed = '';
-  for (const { name, key, shape, content, wireOnly } of planOf(event.kind)) {
-    const value = loose[name];
-    const json = value === undefined ? undefined : valueJson(shape, value);
+  for (const step of planOf(event.kind)) {
+    const { name, key, content, wireOnly } = step;
+    const json = stepJson(step, loose[name]);
     if (json !== undefined) line += line === '' ? `{${key}${json}` : `,${key}${json}`;
     if (wireOnly) continue;
-    let covered = json;
-    if (content) {
-      if (erased !== undefined && Object.hasOwn(erased, name)) covered = `"${erased[name]}"`;
-      else if (json !== undefined && salt !== undefined)
-        covered = `"${hmac(salt, `${name}\0${json}`)}"`;
-    }
+    const covered = content ? contentJson(name, json, salt, erased) : json;
     if (covered !== undefined)
       committed += committed === '' ? `{${key}${covered}` : `,${key}${covered}`;
   }
   return { line: `${line}}`, committed: `${committed}}` };
+}
+
+/** The committed form alone, for verifiers: they have no use for the other. */
+function committedOf(event: TelltaleEvent): string {
+  const loose = event as unknown as Loose;
+  const erased = loose.erased as Erased;
+  const salt = event.content_salt;
+  if (salt !== undefined) setKey(salt);
+  let committed = '';
+  for (const step of planOf(event.kind)) {
+    const { name, key, content } = step;
+    if (step.wireOnly) continue;
+    const json = stepJson(step, loose[name]);
+    const covered = content ? contentJson(name, json, salt, erased) : json;
+    if (covered !== undefined)
+      committed += committed === '' ? `{${key}${covered}` : `,${key}${covered}`;
+  }
+  return `${committed}}`;
 }
 
 /** SHA-256 of a committed form, lower-case hex. */
@@ -139,7 +187,7 @@ export const digestOfForm = (committed: string): string => hash('sha256', commit
 
 /** The digest of a valid event: what the chain and the log hold of it. Lower-case hex. */
 export function digestOf(event: TelltaleEvent): string {
-  return digestOfForm(formsOf(event).committed);
+  return digestOfForm(committedOf(event));
 }
 
 const isHollow = (value: unknown): boolean =>
