@@ -122,14 +122,17 @@ export async function runWorker(proc: Proc, deps: WorkerDeps): Promise<void> {
   }
 
   async function handle(partition: number, from: number): Promise<void> {
-    const messages = await call(() => broker.fetch(partition, from, deps.fetchBytes));
+    const { messages, highWatermark } = await call(() => ({
+      messages: broker.fetch(partition, from, deps.fetchBytes),
+      highWatermark: String(broker.highOf(partition)),
+    }));
     if (messages.length === 0) return;
     const member = membershipOf(partition);
     if (controls.commitFirst) {
       const end = String(Number(messages.at(-1)?.offset) + 1);
       await member.commit(end, '');
     }
-    await worker.work({ partition, messages }, member);
+    await worker.work({ partition, messages, highWatermark }, member);
   }
 
   async function startOf(partition: number): Promise<number> {

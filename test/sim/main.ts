@@ -6,6 +6,9 @@ import { parseArgs } from 'node:util';
 import { type Controls, planOf } from './plan.ts';
 import { simulate } from './run.ts';
 
+/** A long run says how far it is after so many. */
+const PROGRESS_SEEDS = 500;
+
 const { values } = parseArgs({
   options: {
     seed: { type: 'string', default: '1' },
@@ -27,10 +30,22 @@ const cpu = process.cpuUsage();
 let [failed, events, stored, virtualMs] = [0, 0, 0, 0];
 if (values.trace) print(JSON.stringify(planOf(first), undefined, 1));
 let ran = 0;
+
+function summary(): string {
+  const { user, system } = process.cpuUsage(cpu);
+  const cpuSeconds = (user + system) / 1e6;
+  return (
+    `${ran} seeds, ${failed} failed; ${events} events given out, ${stored} rows; ` +
+    `${(virtualMs / 3.6e6).toFixed(1)} h simulated in ${cpuSeconds.toFixed(1)} s of CPU ` +
+    `(${((1000 * cpuSeconds) / ran).toFixed(1)} ms a seed)`
+  );
+}
+
 for (let seed = first; seed < first + count && failed < stopAt; seed++) {
   const verdict = await simulate(planOf(seed), controls, values.trace ? print : undefined);
   await new Promise((resolve) => setImmediate(resolve));
   ran++;
+  if (ran % PROGRESS_SEEDS === 0) process.stderr.write(`${summary()}\n`);
   events += verdict.events;
   stored += verdict.stored;
   virtualMs += verdict.virtualMs;
@@ -38,11 +53,5 @@ for (let seed = first; seed < first + count && failed < stopAt; seed++) {
   failed++;
   print(`seed ${seed}: ${verdict.faults.slice(0, 4).join('; ')}`);
 }
-const { user, system } = process.cpuUsage(cpu);
-const cpuSeconds = (user + system) / 1e6;
-print(
-  `${ran} seeds, ${failed} failed; ${events} events given out, ${stored} rows; ` +
-    `${(virtualMs / 3.6e6).toFixed(1)} h simulated in ${cpuSeconds.toFixed(1)} s of CPU ` +
-    `(${((1000 * cpuSeconds) / ran).toFixed(1)} ms a seed)`,
-);
+print(summary());
 process.exitCode = failed === 0 ? 0 : 1;

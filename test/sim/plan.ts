@@ -67,6 +67,7 @@ export const FAULT_KINDS = [
   'tableAway',
   'tableUnready',
   'tableFlaky',
+  'tableLate',
   'poison',
   'repeat',
   'cutShort',
@@ -94,6 +95,8 @@ export interface CollectorPlan {
 export interface Plan {
   readonly seed: number;
   readonly http: boolean;
+  /** HTTP: the store is a server of its own, so that an insert may land late; else it is embedded. */
+  readonly remoteStore: boolean;
   readonly hosts: number;
   readonly partitions: number;
   readonly brokerClocksMs: readonly number[];
@@ -117,9 +120,12 @@ const ZOMBIE_MS = [16_000, 24_000] as const;
  * Which kinds of fault there are is a part of the seed, so that rare pairs meet. Half of the seeds
  * have storms: several faults within a second or two, where one alone would do no harm.
  */
-function faultsOf(dice: Dice, activeMs: number, http: boolean): Fault[] {
+function faultsOf(dice: Dice, activeMs: number, http: boolean, remote: boolean): Fault[] {
   const kinds = FAULT_KINDS.filter(() => dice.chance(0.35)).filter((kind) =>
-    http ? !/Worker|Leader|Replication|broker|repeat|cutShort/.test(kind) : kind !== 'killServer',
+    http
+      ? !/Worker|Leader|Replication|broker|repeat|cutShort/.test(kind) &&
+        kind !== (remote ? 'killServer' : 'tableLate')
+      : kind !== 'killServer',
   );
   if (kinds.length === 0) return [];
   const storms = dice.chance(0.5)
@@ -138,6 +144,32 @@ function faultsOf(dice: Dice, activeMs: number, http: boolean): Fault[] {
       target: dice.int(0, 1000),
     };
   }).sort((a, b) => a.atMs - b.atMs);
+}
+
+/**
+ * What it takes to store something twice: inserts that land late, and their worker gone meanwhile,
+ * while the log's times and ends are seen differently by the one that comes after it.
+ */
+function churnOf(dice: Dice, turnsMs: readonly number[]): Fault[] {
+  const faults = turnsMs.flatMap((turn): Fault[] => {
+    const around = (kind: FaultKind, from: number, to: number, forMs: number): Fault => {
+      return { atMs: turn + dice.int(from, to), kind, forMs, target: dice.int(0, 1000) };
+    };
+    const out = dice.chance(0.5)
+      ? around('killWorker', 50, 1_200, 0)
+      : around('stopWorker', 50, 1_200, dice.int(...ZOMBIE_MS));
+    return [
+      around('tableLate', 0, 200, dice.int(500, 3_000)),
+      out,
+      around('stallReplication', 0, 400, dice.int(300, 1_500)),
+      around('stallReplication', 400, 1_000, dice.int(300, 1_500)),
+      ...(dice.chance(0.5) ? [around('brokerClock', 0, 1_000, 0)] : []),
+      ...(dice.chance(0.5) ? [around('moveLeader', 0, 2_000, 0)] : []),
+      ...(dice.chance(0.5) ? [around('repeat', 16_000, 24_000, 0)] : []),
+      ...(dice.chance(0.5) ? [around('repeat', 24_000, 40_000, 0)] : []),
+    ];
+  });
+  return faults.sort((a, b) => a.atMs - b.atMs);
 }
 
 function collectorOf(dice: Dice, hosts: number, sessions: number, activeMs: number): CollectorPlan {
@@ -159,22 +191,47 @@ function collectorOf(dice: Dice, hosts: number, sessions: number, activeMs: numb
   };
 }
 
+/** Between two turns of a churn: a member that is silent is out by then. */
+const TURN_MS = 20_000;
+
+/** One collector a turn, with many small frames just when its turn comes. */
+function churnPlan(dice: Dice, plan: Plan): Plan {
+  const collectors = plan.collectors.map((one, turn): CollectorPlan => {
+    const workload = { ...one.workload, batches: dice.int(20, 40), batchMax: 2, pauseMsMax: 250 };
+    return { ...one, startMs: turn * TURN_MS + dice.int(0, 1_500), workload };
+  });
+  const turnsMs = collectors.map((_, turn) => turn * TURN_MS + dice.int(1_500, 4_500));
+  return {
+    ...plan,
+    collectors,
+    partitions: 1,
+    workers: 2,
+    faults: churnOf(dice, turnsMs),
+    activeMs: collectors.length * TURN_MS + 22_000,
+    ship: { ...plan.ship, lingerMs: 5 },
+    limits: { ...plan.limits, windowMs: 250 },
+  };
+}
+
 export function planOf(seed: number): Plan {
   const dice = createDice(`plan/${seed}`);
   const http = dice.chance(0.25);
+  const remoteStore = http && dice.chance(0.5);
   const activeMs = dice.int(5_000, 30_000);
   const hosts = dice.int(1, 2);
   const count = dice.int(1, 3);
   const sessions = dice.int(1, 2);
-  return {
+  const batchBytes = dice.int(1_500, 16_000);
+  const plan: Plan = {
     seed,
     http,
+    remoteStore,
     hosts,
     partitions: dice.int(1, 3),
     brokerClocksMs: [0, 1, 2].map(() => (dice.chance(0.5) ? 0 : dice.int(-3_000, 3_000))),
     workers: dice.int(1, 3),
     collectors: Array.from({ length: count }, () => collectorOf(dice, hosts, sessions, activeMs)),
-    faults: faultsOf(dice, activeMs, http),
+    faults: faultsOf(dice, activeMs, http, remoteStore),
     activeMs,
     segmentBytes: dice.int(500, 8_000),
     session: {
@@ -191,10 +248,11 @@ export function planOf(seed: number): Plan {
     },
     limits: {
       windowMs: dice.pick([50, 250]),
-      bytesMax: dice.int(1_500, 16_000),
+      bytesMax: batchBytes,
       messagesMax: dice.int(2, 20),
     },
-    fetchBytes: dice.int(20_000, 60_000),
+    fetchBytes: batchBytes + dice.int(500, 20_000),
     careless: dice.chance(0.1),
   };
+  return !http && dice.chance(0.25) ? churnPlan(dice, plan) : plan;
 }

@@ -1,9 +1,10 @@
 /** One run: builds what the plan says, lets it go wrong, heals everything, drains, and asks the oracle. */
+import { createHash } from 'node:crypto';
 import { type Log, type Meter, partitionOf } from '#schemas';
 import type { Transport } from '../../collector/ship.ts';
 import { abandonedStreams } from '../../collector/spool.ts';
 import { createFrameIntake } from '../../ingest/http.ts';
-import { createIngest } from '../../ingest/loop.ts';
+import { createIngest, type Ingest } from '../../ingest/loop.ts';
 import { type Broker, createBroker } from './broker.ts';
 import {
   type CollectorDeps,
@@ -141,6 +142,17 @@ function logOf(world: World, errors: Map<string, number>): Log {
   return { debug: () => {}, info: say('info'), warn: say('warn'), error: say('error') };
 }
 
+/** As `createFrameIntake`, but for what it keeps of a frame without an answer: a control. */
+function unsettledIntake(ingest: Ingest, { clock }: Proc) {
+  return async (frame: Buffer) => {
+    const late = new AbortController();
+    const endWait = clock.every(HTTP_PATIENCE_MS, () => late.abort());
+    const name = `http/${createHash('sha256').update(frame).digest('hex')}`;
+    const batch = { name, frames: [{ bytes: frame, origin: name }] };
+    return ingest.take(batch, late.signal).finally(endWait);
+  };
+}
+
 /** The running parts, and what may be done to them. */
 function createSite(run: Run, log: Log, meter: Meter) {
   const { plan, controls, world, broker, table, machines, collectors, workers } = run;
@@ -152,13 +164,17 @@ function createSite(run: Run, log: Log, meter: Meter) {
   let server: Proc | undefined;
   let healed = false;
   let flakyUntil = 0;
+  let lateUntil = 0;
   const poison = createPoison(dice.fork('poison'));
 
   const FATES: readonly Fate[] = ['lost_answer', 'late', 'lost', 'partial', 'busy', 'unreachable'];
-  table.fate = () =>
-    world.nowMs < flakyUntil && dice.chance(0.6)
-      ? dice.pick(plan.http ? FATES.filter((one) => one !== 'late') : FATES)
-      : 'ok';
+  table.fate = () => {
+    if (world.nowMs < lateUntil && dice.chance(0.7))
+      return dice.pick<Fate>(['late', 'late', 'lost', 'lost_answer']);
+    if (world.nowMs >= flakyUntil || dice.chance(0.4)) return 'ok';
+    const embedded = plan.http && !plan.remoteStore;
+    return dice.pick(embedded ? FATES.filter((one) => one !== 'late') : FATES);
+  };
 
   const transportFor = (proc: Proc): Transport =>
     plan.http
@@ -226,12 +242,8 @@ function createSite(run: Run, log: Log, meter: Meter) {
     server = world.spawn(world.host('up'), 'server', async (proc) => {
       const store = table.connect(proc, () => dice.int(0, 2));
       const ingest = createIngest({ store, log, meter, clock: proc.clock, random: proc.random });
-      const never = new AbortController().signal;
       intake.take = controls.noSettle
-        ? (frame) => {
-            const name = `http/${proc.random.bytes(4).join('')}`;
-            return ingest.take({ name, frames: [{ bytes: frame, origin: name }] }, never);
-          }
+        ? unsettledIntake(ingest, proc)
         : createFrameIntake(ingest, proc.clock, HTTP_PATIENCE_MS);
       await new Promise(() => {});
     });
@@ -272,7 +284,8 @@ function createSite(run: Run, log: Log, meter: Meter) {
   function again(fault: Fault, whole: boolean): void {
     const n = fault.target % plan.partitions;
     const old = broker.logOf(n);
-    const one = living(old, fault.target);
+    // Of old, or of what came last.
+    const one = living(fault.target % 2 === 0 ? old : old.slice(-8), fault.target);
     if (one === undefined) return;
     const cut = whole ? one.value.length : dice.int(1, one.value.length - 1);
     void broker.produce(n, one.value.subarray(0, cut)).catch(() => {});
@@ -336,6 +349,9 @@ function createSite(run: Run, log: Log, meter: Meter) {
     tableFlaky: (fault) => {
       flakyUntil = Math.max(flakyUntil, world.nowMs + fault.forMs);
     },
+    tableLate: (fault) => {
+      lateUntil = Math.max(lateUntil, world.nowMs + fault.forMs);
+    },
     poison: poisonLog,
     repeat: (fault) => again(fault, true),
     cutShort: (fault) => again(fault, false),
@@ -348,7 +364,7 @@ function createSite(run: Run, log: Log, meter: Meter) {
 
   function heal(): void {
     healed = true;
-    flakyUntil = 0;
+    [flakyUntil, lateUntil] = [0, 0];
     table.away = false;
     table.unready = false;
     broker.setAway(false);
