@@ -37,6 +37,7 @@ export function eventsTable(): string {
     "argv_line String MATERIALIZED arrayStringConcat(argv, ' ') COMMENT 'argv joined by blanks, for search; not part of the event.' CODEC(ZSTD(1))",
     'INDEX ix_argv_line argv_line TYPE text(tokenizer = splitByNonAlpha, preprocessor = lower(argv_line))',
     'INDEX ix_stream_id stream_id TYPE bloom_filter(0.01) GRANULARITY 4',
+    'INDEX ix_ingested_at ingested_at TYPE minmax GRANULARITY 1',
   ];
   return `CREATE TABLE ${EVENTS_TABLE} (
   ${[...columns, ...derived.slice(0, 2), ...indexes, ...derived.slice(2)].join(',\n  ')}
