@@ -131,6 +131,8 @@ export async function openBundle(from: string): Promise<OpenBundle> {
     const index = createIndex(size);
     const archive = extract();
     archive.on('entry', (header, stream, next) => {
+      // What ends the archive ends the file in it too, and is told there.
+      stream.on('error', () => {});
       try {
         index.add(header, (header as unknown as { byteOffset: number }).byteOffset);
       } catch (error) {
