@@ -27,7 +27,9 @@ function assets(folder) {
     const name = `${folder}/${entry.name}`;
     if (LEFT_OUT.has(name) || entry.name === 'node_modules') return [];
     if (entry.isDirectory()) return assets(name);
-    return ENDINGS.has(path.extname(entry.name)) ? [name] : [];
+    // A folder of rules says by its licence what the rules in it are under.
+    const isLicense = entry.name.startsWith('LICENSE');
+    return isLicense || ENDINGS.has(path.extname(entry.name)) ? [name] : [];
   });
 }
 

@@ -32,7 +32,7 @@ const TIME_FIELDS = ['ts', 'timestamp', '@timestamp'] as const;
 const ID_FIELDS = ['id', 'serial_event_id', 'event_id'] as const;
 
 /** What a line says of itself and not of what happened: keywords are not looked for in it. */
-const ENVELOPE = new Set<string>([...TIME_FIELDS, ...ID_FIELDS, 'cat', 'logsource']);
+const ENVELOPE = new Set<string>([...TIME_FIELDS, ...ID_FIELDS, 'cat']);
 
 /** Nanoseconds of a time in milliseconds, as ISO text, or as our own nanoseconds. */
 function timeNs(value: unknown): bigint | undefined {
@@ -47,7 +47,12 @@ function timeNs(value: unknown): bigint | undefined {
 const isScalar = (value: unknown): boolean => value === null || typeof value !== 'object';
 
 /** Nested objects become fields with dots in their names; lists of plain values stay lists. */
-function flatten(value: Loose, prefix = '', into: Record<string, FieldValue> = {}) {
+function flatten(
+  value: Loose,
+  prefix = '',
+  // No prototype: a key called `__proto__` is a key like any other.
+  into: Record<string, FieldValue> = Object.create(null),
+) {
   for (const [key, entry] of Object.entries(value)) {
     if (isScalar(entry)) into[`${prefix}${key}`] = entry as FieldValue;
     else if (Array.isArray(entry))
@@ -68,8 +73,8 @@ function sourceOf(line: Loose): Logsource | undefined {
 }
 
 function foreignViews(line: Loose): readonly LogView[] {
-  const record = flatten(line);
-  const known = recordView(record);
+  const { logsource: _logsource, ...rest } = line;
+  const known = recordView(flatten(rest));
   const names = known.names().filter((name) => !ENVELOPE.has(name));
   const fields = createView({ get: known.get, names: () => names });
   const source = sourceOf(line);

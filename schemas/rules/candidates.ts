@@ -83,20 +83,21 @@ export function createCandidates(
   // A test that was met for this event has the event's number here.
   const met = new Uint32Array(Math.max(0, ...ids) + 1);
   let round = 0;
+  let found: number[] = [];
+  const take: Take = (list) => {
+    if (list === undefined) return;
+    for (const id of list) {
+      if (met[id] === round) continue;
+      met[id] = round;
+      found.push(id);
+    }
+  };
   return (view) => {
     if (++round > 0xffff_fffe) {
       met.fill(0);
       round = 1;
     }
-    const found = [...always];
-    const take: Take = (list) => {
-      if (list === undefined) return;
-      for (const id of list) {
-        if (met[id] === round) continue;
-        met[id] = round;
-        found.push(id);
-      }
-    };
+    found = [...always];
     for (const index of fields) {
       if (index.field !== '') lookUp(index, view.folded(index.field), take);
       else for (const name of view.names()) lookUp(index, view.folded(name), take);

@@ -177,6 +177,12 @@ function toMap(file: string, lines: LineCounter, document: Document.Parsed): Map
   return node;
 }
 
+/** Behind an explicit `---` the parser gives an empty scalar where nothing stands. */
+function isEmpty({ contents, errors }: Document.Parsed): boolean {
+  const nothing = contents === null || (isScalar(contents) && contents.source === '');
+  return nothing && errors.length === 0;
+}
+
 /**
  * Reads the documents of one file; each is a map, or the fault that it is refused for. A document
  * without any content, such as the one behind a trailing `---`, is left out.
@@ -186,7 +192,7 @@ export function readDocuments(text: string, file: string): readonly Outcome<MapN
   const parsed = outcome(() => parse(text, file, lines));
   if (!parsed.ok) return [parsed];
   return parsed.value
-    .filter((document) => document.contents !== null || document.errors.length > 0)
+    .filter((document) => !isEmpty(document))
     .map((document) => outcome(() => toMap(file, lines, document)));
 }
 

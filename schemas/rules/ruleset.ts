@@ -90,7 +90,16 @@ function collect(
 export function createRuleSet(rules: readonly Rule[]): RuleSet {
   const all = testsOf(rules);
   const bySource = new Map<string, Candidates>();
+  /** The sources of a taxonomy are the same few objects for all events. */
+  const known = new WeakMap<Logsource, Candidates>();
   function candidatesFor(source: Logsource | undefined): Candidates {
+    const found = source === undefined ? undefined : known.get(source);
+    if (found !== undefined) return found;
+    const candidates = candidatesByWords(source);
+    if (source !== undefined) known.set(source, candidates);
+    return candidates;
+  }
+  function candidatesByWords(source: Logsource | undefined): Candidates {
     const key = sourceKey(source);
     let candidates = bySource.get(key);
     if (candidates === undefined) {

@@ -17,9 +17,15 @@
  * A field that a view has no mapping for is looked up by our own name, so that a rule on Sigma's
  * fields can be grouped by `session_id`. Keywords are looked for in the view's own fields alone.
  */
-import type { TelltaleEvent } from '../../registry.ts';
+import { REGISTRY, type TelltaleEvent } from '../../registry.ts';
 import type { Kinship, Program } from '../lineage.ts';
-import { createView, type FieldValue, type FieldView, type LogView } from '../values.ts';
+import {
+  createView,
+  type FieldValue,
+  type FieldView,
+  type Logsource,
+  type LogView,
+} from '../values.ts';
 
 type Loose = Readonly<Record<string, FieldValue | undefined>>;
 
@@ -133,41 +139,50 @@ const FILE_CATEGORIES: Readonly<Record<string, readonly string[]>> = {
 };
 
 interface Telling {
-  readonly product?: string;
-  readonly category?: string;
-  readonly service?: string;
+  readonly source: Logsource;
   readonly fields: Mapping;
   /** Argument fields `a0`, `a1` …, of the process’s argument vector. */
   readonly args?: true;
 }
 
 const linux = (category: string, fields: Mapping): Telling => ({
-  product: 'linux',
-  category,
+  source: { product: 'linux', category },
   fields,
 });
-const audit = (fields: Mapping): Telling => ({ product: 'linux', service: 'auditd', fields });
+const AUDITD: Logsource = { product: 'linux', service: 'auditd' };
+const audit = (fields: Mapping): Telling => ({ source: AUDITD, fields });
+
+const CREATED = linux('process_creation', PROCESS_CREATION);
+const EXEC_RECORDS: readonly Telling[] = [
+  { ...audit(EXECVE), args: true },
+  ...[EXECVE_CALL, CWD, PROCTITLE].map(audit),
+];
+const CREATED_AND_RECORDS = [CREATED, ...EXEC_RECORDS];
+const FILE_TELLINGS: ReadonlyMap<unknown, readonly Telling[]> = new Map(
+  Object.entries(FILE_CATEGORIES).map(([op, categories]) => [
+    op,
+    [...categories.map((category) => linux(category, FILE)), audit(PATH)],
+  ]),
+);
+const NET_TELLINGS: ReadonlyMap<unknown, readonly Telling[]> = new Map([
+  ['connect', [linux('network_connection', NETWORK), audit(CONNECT_CALL)]],
+  ['dns', [linux('dns_query', DNS_QUERY), { source: { category: 'dns' }, fields: DNS }]],
+  ['http', [{ source: { category: 'proxy' }, fields: PROXY }]],
+]);
+const NOBODY: readonly Telling[] = [];
 
 /** The log sources that would have told of an event of each kind. */
 const TELLINGS: Readonly<Record<string, (event: Loose) => readonly Telling[]>> = {
-  exec: (event) => [
-    // A program that could not be run has made no process; auditd tells of the attempt.
-    ...(event.outcome === 'failure' ? [] : [linux('process_creation', PROCESS_CREATION)]),
-    { ...audit(EXECVE), args: true },
-    ...[EXECVE_CALL, CWD, PROCTITLE].map(audit),
-  ],
-  file: (event) => [
-    ...(FILE_CATEGORIES[String(event.file_op)] ?? []).map((category) => linux(category, FILE)),
-    audit(PATH),
-  ],
-  net: (event) => {
-    if (event.net_op === 'connect')
-      return [linux('network_connection', NETWORK), audit(CONNECT_CALL)];
-    if (event.net_op === 'http') return [{ category: 'proxy', fields: PROXY }];
-    if (event.net_op !== 'dns') return [];
-    return [linux('dns_query', DNS_QUERY), { category: 'dns', fields: DNS }];
-  },
+  // A program that could not be run has made no process; auditd tells of the attempt.
+  exec: ({ outcome }) => (outcome === 'failure' ? EXEC_RECORDS : CREATED_AND_RECORDS),
+  file: ({ file_op }) => FILE_TELLINGS.get(file_op) ?? NOBODY,
+  net: ({ net_op }) => NET_TELLINGS.get(net_op) ?? NOBODY,
 };
+
+/** Our own log source of each kind. */
+const OWN_SOURCES: ReadonlyMap<string, Logsource> = new Map(
+  [...REGISTRY.keys()].map((category) => [category, { product: 'telltale', category }]),
+);
 
 const MAPS = ['attrs', 'join_keys', 'settings'] as const;
 
@@ -190,7 +205,7 @@ function ownNames(event: Loose): readonly string[] {
 
 const ARGUMENT = /^a(0|[1-9]\d{0,4})$/;
 
-function view({ fields: mapping, args, ...source }: Telling, told: Told): LogView {
+function view({ source, fields: mapping, args }: Telling, told: Told): LogView {
   const known = new Map<string, FieldValue | undefined>();
   const get: FieldView['get'] = (name) => {
     if (!Object.hasOwn(mapping, name)) {
@@ -222,7 +237,7 @@ export function sigmaViews(event: TelltaleEvent, kin: Kinship = {}): readonly Lo
   return [
     ...(tellings ?? []).map((telling) => view(telling, told)),
     {
-      source: { product: 'telltale', category: event.kind },
+      source: OWN_SOURCES.get(event.kind) as Logsource,
       fields: createView({
         get: (name) => ownField(loose, name),
         names: () => ownNames(loose),
