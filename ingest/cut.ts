@@ -7,13 +7,11 @@
 /** What the cut looks at. */
 export interface Message {
   readonly offset: string;
-  /** Milliseconds since 1970, by the broker (LogAppendTime). */
-  readonly timestamp: string;
   readonly value: Uint8Array | null;
 }
 
 export interface BatchLimits {
-  /** A batch spans less than so much of the log's time. */
+  /** How long what has come waits for more: a batch that is not full is closed then. */
   readonly windowMs: number;
   /** A batch has at most so many bytes, or one message. */
   readonly bytesMax: number;
@@ -39,18 +37,18 @@ const sizeOf = (message: Message): number => message.value?.length ?? 0;
 export const offsetAfter = (messages: readonly Message[]): string =>
   (BigInt(messages.at(-1)?.offset ?? '-1') + 1n).toString();
 
-/** Cuts messages that start at the committed offset. */
+/**
+ * Cuts messages that start at the committed offset, by size alone: an insert costs the engine as
+ * much as several thousand rows do, so what has piled up behind a slow one goes in one batch.
+ */
 export function cutBatches<M extends Message>(messages: readonly M[], limits: BatchLimits): Cut<M> {
   const closed: (readonly M[])[] = [];
   let tail: M[] = [];
   let bytes = 0;
   for (const message of messages) {
-    const first = tail[0];
     const ended =
-      first !== undefined &&
-      (Number(message.timestamp) - Number(first.timestamp) >= limits.windowMs ||
-        bytes + sizeOf(message) > limits.bytesMax ||
-        tail.length >= limits.messagesMax);
+      tail.length > 0 &&
+      (bytes + sizeOf(message) > limits.bytesMax || tail.length >= limits.messagesMax);
     if (ended) {
       closed.push(tail);
       tail = [];
