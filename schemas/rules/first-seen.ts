@@ -247,6 +247,8 @@ export function compileFirstSeen(map: MapNode, readQuery: ReadQuery): Matcher {
     fields: [...new Set([...by, ...field, ...afterBy])],
     // What is new is part of the key that an alert names.
     groupBy: inputs.map(() => [...by, ...field]),
+    // Not those of `after`: what other sessions saw without one is history all the same.
+    required: [0],
     open: (limits = STREAM_LIMITS, saved) => openFirstSeen(plan, limits, saved),
   };
   return { type: 'stream', stream };

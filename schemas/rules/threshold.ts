@@ -291,6 +291,7 @@ export function compileThreshold(map: MapNode, readQuery: ReadQuery): Matcher {
     windowNs: spanNs + (after.length > 0 ? spanNs : 0n) + silenceNs,
     fields: [...new Set([...by, ...distinctFields])],
     groupBy: inputs.map(() => by),
+    required: inputs.map((_input, place) => place),
     open: (limits = STREAM_LIMITS, saved) =>
       new ThresholdState(plan, limits, saved as SavedThreshold | undefined),
   };

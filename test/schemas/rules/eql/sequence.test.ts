@@ -215,6 +215,17 @@ describe('what an engine is told of a query', () => {
     ]);
     expect(stream.fields).toEqual(['key', 'x', 'y', 'z']);
     expect(stream.inputs).toHaveLength(3);
+    expect(stream.required).toEqual([0, 1]);
+  });
+  it('is which fields a test reads, and which tests have to hold', () => {
+    const { stream } = compile(
+      'sequence with maxspan=5m ![dns where true] [exec where length(a.b) > 1 or not c in (1) and -d == 2] [any where ?e like "x" or f : "y"]',
+    ) as Extract<ReturnType<typeof compile>, { type: 'stream' }>;
+    const read = stream.inputs.map(({ fields = [] }) => new Set(fields));
+    // What tells kinds of one category apart is read as well.
+    for (const fields of read) for (const name of ['kind', 'net_op']) fields.delete(name);
+    expect(read.map((fields) => [...fields])).toEqual([[], ['a.b', 'c', 'd'], ['e', 'f']]);
+    expect(stream.required).toEqual([1, 2]);
   });
   it('is that it reaches back without end', () => {
     for (const query of [`sequence ${AB}`, `sequence with maxspan=1s ${AB} | head 1`]) {
