@@ -2,10 +2,17 @@
  * The whole log against the store: each head that the log vouches for must be there. What was
  * removed, cut or written anew since is found and named; so is a log that contradicts itself.
  */
-import type { TileFetch } from '#schemas';
+import {
+  consistencyProof,
+  TileError,
+  type TileFetch,
+  tileReader,
+  verifyConsistency,
+} from '#schemas';
+import { lastHeads } from '../../ingest/seal/audit.ts';
 import { checkTree, walkHeads } from '../../ingest/seal/walk.ts';
 import { createFindings } from '../../schemas/evidence/findings.ts';
-import { checkKnown, checkNote } from '../../schemas/evidence/log.ts';
+import { checkNote } from '../../schemas/evidence/log.ts';
 import { isGood, type Report } from '../../schemas/evidence/report.ts';
 import type { VerifyOptions } from '../../schemas/evidence/verify.ts';
 import { readTreeHead } from './tlog.ts';
@@ -34,7 +41,7 @@ interface Known {
 
 async function sessionsOf(size: number, fetch: TileFetch): Promise<Known[]> {
   const sessions = new Map<string, Known>();
-  for await (const { head } of walkHeads(size, fetch)) {
+  for (const { head } of await lastHeads(walkHeads(size, fetch))) {
     const { tenant, session_id, stream_id, seq } = head;
     const key = `${tenant}\n${session_id}`;
     let known = sessions.get(key);
@@ -42,9 +49,25 @@ async function sessionsOf(size: number, fetch: TileFetch): Promise<Known[]> {
       known = { tenant, session_id, vouched: {} };
       sessions.set(key, known);
     }
-    known.vouched[stream_id] = Math.max(known.vouched[stream_id] ?? -1, seq);
+    known.vouched[stream_id] = seq;
   }
   return [...sessions.values()];
+}
+
+type Root = NonNullable<VerifyOptions['known']>;
+
+/** What is wrong where the log does not go on from a head that was seen before. */
+async function followFault(known: Root, now: Root, fetch: TileFetch): Promise<string | undefined> {
+  if (known.size > now.size) return `it had ${known.size} heads before, and has ${now.size} now`;
+  const what = `it does not go on from the ${known.size} heads that it had before`;
+  try {
+    const proof = await consistencyProof(known.size, now.size, tileReader(now.size, fetch));
+    const follows = verifyConsistency(known.size, now.size, proof, known.root, now.root);
+    return follows ? undefined : what;
+  } catch (error) {
+    if (!(error instanceof TileError)) throw error;
+    return `${what}: ${error.message}`;
+  }
 }
 
 /**
@@ -64,9 +87,10 @@ export async function checkFleet(
   const { origin, size } = head;
   const keys = { logKeys: trust.logKeys ?? [], witnesses: trust.witnesses ?? [] };
   checkNote(Buffer.from(head.note), { origin, size }, keys, findings);
-  if (trust.known !== undefined) checkKnown(head, trust.known, findings);
   const tree = await checkTree({ origin, size, root: Buffer.from(head.root) }, fetch);
   const logFaults = [...findings.faults, ...findings.stretches].map(({ what }) => what);
+  const grown = trust.known && (await followFault(trust.known, head, fetch));
+  if (grown !== undefined) logFaults.push(grown);
   if (tree !== undefined)
     return { logFaults: [...logFaults, `${tree.where} ${tree.what}`], size, sessions: [] };
   const sessions: SessionResult[] = [];

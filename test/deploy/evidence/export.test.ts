@@ -161,14 +161,20 @@ describe('the fleet', () => {
       { ...KEYS, known: { ...head, size: whole.size + 1 } },
       async () => undefined,
     );
-    expect(known.logFaults[0]).toContain('larger');
+    expect(known.logFaults[0]).toContain('heads before');
     server.log.set('checkpoint', Buffer.from(older.note));
     const short = await checkFleet(
       tlogFetch(server.base),
       { ...KEYS, known: head },
       async () => undefined,
     );
-    expect(short.logFaults[0]).toContain('larger');
+    expect(short.logFaults[0]).toContain('heads before');
+    const other = await checkFleet(
+      tlogFetch(server.base),
+      { ...KEYS, known: { ...head, size: 2 } },
+      async () => undefined,
+    );
+    expect(other.logFaults[0]).toContain('does not go on');
     server.log.set('checkpoint', Buffer.from(whole.note.replace('log.example', 'fog.example')));
     expect(
       (await checkFleet(tlogFetch(server.base), KEYS, async () => undefined)).logFaults.length,
