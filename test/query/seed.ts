@@ -1,5 +1,5 @@
 /** A small, fixed session for the query tests, made as the collector makes one. */
-import type { Draft, Store, TelltaleEvent } from '#schemas';
+import { type Draft, SCHEMA_VERSION, type Store, type TelltaleEvent } from '#schemas';
 import { createStamper, type StampedEvent } from '../../collector/stamp.ts';
 import { fakeClock, fakeRandom } from '../fakes/ports.ts';
 
@@ -166,7 +166,7 @@ export function stampStream(seed: SeedStream = {}): StampedEvent[] {
   put({
     kind: 'session.open',
     ...own(0),
-    schema_version: '1',
+    schema_version: SCHEMA_VERSION,
     command_args: ['codex', 'exec', `go${seed.mark ?? ''}`],
     cwd: '/w',
     public_key: stamper.publicKey,
@@ -229,3 +229,25 @@ export async function insertDead(store: Store, dead: SeedDead): Promise<void> {
 
 export const eventsIn = (stamped: readonly StampedEvent[]): TelltaleEvent[] =>
   stamped.map(({ event }) => event);
+
+/** An alert over the fixed session; `tenant` may be another. */
+export async function insertAlert(store: Store, tenant: string = TENANT): Promise<void> {
+  const alert = makeAlert({
+    tenant,
+    rule: {
+      id: 'made-up',
+      title: 'A made-up rule',
+      level: 'high',
+      author: 'A. Author',
+      license: 'Apache-2.0',
+      tags: ['attack.t1041'],
+    },
+    session_id: SESSION,
+    key: { session_id: SESSION },
+    events: [1, 2].map((seq) => ({ id: `${STREAM}-${seq}`, ts: at(seq) })),
+    reason: 'for the test',
+  });
+  const lines = Buffer.from(`${alertLine(alert)}\n`);
+  const one = { table: ALERTS_TABLE, lines, rows: 1, timeMs: 10_000 };
+  await store.insert({ ...one, dedupToken: alert.fingerprint });
+}
