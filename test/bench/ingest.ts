@@ -30,6 +30,7 @@ const MODES: Readonly<Record<string, () => Promise<object>>> = {
   e2e: async () => (await import('./ingest/e2e.ts')).throughput(numberOf('seconds', 20)),
   latency: async () =>
     (await import('./ingest/e2e.ts')).latency(numberOf('seconds', 20), numberOf('rate', 5000)),
+  storage: async () => (await import('./ingest/storage.ts')).storage(),
 };
 const mode = positionals[0] ?? 'cpu';
 const run = Object.hasOwn(MODES, mode) ? MODES[mode] : undefined;

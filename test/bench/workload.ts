@@ -200,7 +200,7 @@ function collectingSpool(identity: StreamIdentity, lines: Buffer[]): Spool {
 }
 
 /** Time that goes on by `stepNs` with each look. */
-function steppingClock(startNs: bigint, stepNs: bigint): Clock {
+export function steppingClock(startNs: bigint, stepNs: bigint): Clock {
   let now = startNs;
   return {
     wallNs: () => {
