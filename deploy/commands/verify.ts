@@ -15,10 +15,13 @@ import { TOOL } from '../evidence/tool.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { destination } from '../settings.ts';
 import { serverOf, withStageDir } from './export.ts';
-import { writeOut } from './timeline.ts';
 
 const UNREADABLE = 2;
 const SESSION_ID = /^(?:latest|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$/;
+
+/** All of it is written before the process may end. */
+const print = (text: string): Promise<void> =>
+  new Promise((resolve) => process.stdout.write(text, () => resolve()));
 
 /** A bundle on disk; nothing is asked of any server. */
 async function verifyFile(file: string, trust: VerifyOptions, sha256: string | undefined) {
@@ -68,7 +71,7 @@ async function verifyAll(base: URL, trust: VerifyOptions, json: boolean): Promis
       throw error;
     }),
   );
-  await writeOut(json ? `${safeJson(fleet)}\n` : fleetText(fleet));
+  await print(json ? `${safeJson(fleet)}\n` : fleetText(fleet));
   return isFleetGood(fleet) ? 0 : 1;
 }
 
@@ -108,7 +111,7 @@ export async function verify(args: string[]): Promise<number> {
     const report = online
       ? await verifySession(base(), target, trust)
       : await verifyFile(target, trust, values.sha256);
-    await writeOut(values.json ? `${safeJson(report)}\n` : reportText(report));
+    await print(values.json ? `${safeJson(report)}\n` : reportText(report));
     return isGood(report) ? 0 : 1;
   } catch (error) {
     const system = (error as NodeJS.ErrnoException).code;
