@@ -1,32 +1,24 @@
 /**
  * The sealer: heads of streams, out of the table and into the log.
  *
- *     look (heads.ts) -> judge (ledger.ts) -> append (log.ts) -> cosign (witnesses.ts) -> publish
+ *     look (heads.ts) -> choose (choose.ts) -> append (log.ts) -> cosign (witnesses.ts) -> publish
  *
  * It looks at what was written lately, every second a little back and every minute far back, so
  * that rows which became visible late are found too. Where it stands it knows from the log.
  */
 import {
   type Clock,
-  encodeHead,
   type Head,
-  headFault,
   type Log,
   type Meter,
   type Part,
   type Store,
   TileError,
 } from '#schemas';
+import { createChooser, order, placesOf } from './choose.ts';
 import type { LogFiles } from './files.ts';
-import {
-  headsAt,
-  PLACES_PER_READ,
-  type Place,
-  type Sighting,
-  sightings,
-  writtenMs,
-} from './heads.ts';
-import { CONTRADICTIONS_MAX, createLedger, type Ledger, type StreamRecord } from './ledger.ts';
+import { headsAt, PLACES_PER_READ, type Place, sightings, writtenMs } from './heads.ts';
+import { createLedger, type Ledger } from './ledger.ts';
 import { LogError, type LogWriter } from './log.ts';
 import { walkHeads } from './walk.ts';
 import type { WitnessClient } from './witnesses.ts';
@@ -56,9 +48,6 @@ export const PLACES_MAX = 20_000;
 /** Leaves at the log's end whose rows say when the table was read last. */
 const TAIL_LEAVES = 256;
 
-/** Places of rows that are no heads, so that each is reported once. */
-const INVALID_MAX = 1_000;
-
 export interface SealDeps {
   readonly store: Store;
   readonly log: Log;
@@ -84,39 +73,6 @@ export interface Sealer extends Part {
   readonly failed: Promise<never>;
 }
 
-const keyOf = (place: Place) => `${place.tenant}\n${place.session_id}\n${place.stream_id}`;
-
-/** By stream, then by number: the open of a stream comes before its heartbeats. */
-function order(a: Place, b: Place): number {
-  const [left, right] = [keyOf(a), keyOf(b)];
-  if (left !== right) return left < right ? -1 : 1;
-  return a.seq - b.seq;
-}
-
-/** The places of a stream whose events have to be read: to be sealed, or to be looked at again. */
-export function placesOf(
-  seen: Sighting,
-  record: StreamRecord | undefined,
-  nowMs: number,
-  heartbeatMs: number,
-): number[] {
-  const lastSealed = record?.lastSeq ?? -1;
-  const wanted = new Set<number>();
-  if (seen.hasOpen && (record === undefined || record.openDigest === '')) wanted.add(0);
-  if (seen.finalSeq !== undefined && seen.finalSeq > lastSealed) wanted.add(seen.finalSeq);
-  // A heartbeat waits for its turn; the first one of a stream whose open is not here does not.
-  const turn = record === undefined ? !seen.hasOpen : nowMs - record.sealedMs >= heartbeatMs;
-  if (turn && seen.lastSeq > lastSealed) wanted.add(seen.lastSeq);
-  if (record === undefined) return [...wanted];
-  // What is in the log is held against the table again when its stream goes on, and when a row was
-  // written at a place that is sealed already.
-  const again = seen.doubled || seen.endsMs > record.sealedMs;
-  if (wanted.size === 0 && !again) return [];
-  wanted.add(record.lastSeq);
-  if (record.openDigest !== '') wanted.add(0);
-  return [...wanted];
-}
-
 export function createSealer(deps: SealDeps): Sealer {
   const { store, log, meter, clock, files, writer, witnesses } = deps;
   const settings = { ...SEAL_SETTINGS, ...deps.settings };
@@ -127,7 +83,7 @@ export function createSealer(deps: SealDeps): Sealer {
   let nearFromMs: number | undefined;
   let sweptFromMs: number | undefined;
   let published = '';
-  const invalid = new Set<string>();
+  const chooser = createChooser({ log, meter });
   let running: Promise<void> = Promise.resolve();
   let fail: (error: Error) => void = () => {};
   const failed = new Promise<never>((_, reject) => {
@@ -165,58 +121,16 @@ export function createSealer(deps: SealDeps): Sealer {
     return { places: places.sort(order), more: false };
   }
 
-  function contradiction(known: Ledger, head: Head): boolean {
-    const { tenant, session_id, stream_id, seq } = head;
-    const before = known.get(head)?.contradictions?.length ?? 0;
-    meter.count('telltale.seal.contradictions', 1);
-    log.error('seal.contradiction', { tenant, session_id, stream_id, seq, before });
-    return before < CONTRADICTIONS_MAX;
-  }
-
-  /** What is sealed of a stream and is not in the table any more. */
-  function reportMissing(known: Ledger, places: readonly Place[], heads: readonly Head[]): void {
-    const found = new Set(heads.map(({ stream_id, seq }) => `${stream_id}-${seq}`));
-    for (const place of places) {
-      const record = known.get(place);
-      if (record?.lastSeq !== place.seq || record.missing) continue;
-      if (found.has(`${place.stream_id}-${place.seq}`)) continue;
-      record.missing = true;
-      meter.count('telltale.seal.missing', 1);
-      log.error('seal.head_missing', { ...place });
-    }
-  }
-
-  /** A row that no collector made: its bytes would be no leaf. It is seen again, and said once. */
-  function reportInvalid(head: Head, fault: string): void {
-    const { tenant, session_id, stream_id, seq } = head;
-    const place = `${stream_id}-${seq}`;
-    if (invalid.has(place)) return;
-    if (invalid.size < INVALID_MAX) invalid.add(place);
-    meter.count('telltale.seal.invalid', 1);
-    log.error('seal.head_invalid', { tenant, session_id, stream_id, seq, fault });
-  }
-
   async function seal(known: Ledger, places: readonly Place[]): Promise<[number, number]> {
-    const heads = (await headsAt(store, places)).sort(order);
-    reportMissing(known, places, heads);
-    const leaves: Buffer[] = [];
-    let contradictions = 0;
-    for (const head of heads) {
-      const fault = headFault(head);
-      if (fault !== undefined) {
-        reportInvalid(head, fault);
-        continue;
-      }
-      const verdict = known.judge(head);
-      if (verdict === 'known') continue;
-      if (verdict === 'contradiction') {
-        contradictions++;
-        if (!contradiction(known, head)) continue;
-      }
-      known.add(head, nowMs());
-      leaves.push(encodeHead(head));
+    const heads = await headsAt(store, places);
+    const { leaves, contradictions } = chooser.choose(known, places, heads, nowMs());
+    try {
+      await writer.append(leaves);
+    } catch (error) {
+      // What the ledger says is ahead of the log now.
+      ledger = undefined;
+      throw error;
     }
-    await writer.append(leaves);
     return [leaves.length, contradictions];
   }
 
@@ -234,7 +148,8 @@ export function createSealer(deps: SealDeps): Sealer {
 
   async function round(): Promise<Round> {
     let [sealed, contradictions] = [0, 0];
-    const known = ledger ?? (await recover());
+    ledger ??= await recover();
+    const known = ledger;
     const atMs = nowMs();
     const far =
       sweptFromMs === undefined ||
@@ -243,15 +158,12 @@ export function createSealer(deps: SealDeps): Sealer {
     const sinceMs = far
       ? (sweptFromMs ?? 0) - settings.sweepMs
       : (nearFromMs as number) - settings.nearMs;
-    // Until all of it is in the log, what the ledger says may be ahead of the log.
-    ledger = undefined;
     const { places, more } = await look(known, sinceMs, atMs);
     for (let at = 0; at < places.length; at += PLACES_PER_READ) {
       const done = await seal(known, places.slice(at, at + PLACES_PER_READ));
       sealed += done[0];
       contradictions += done[1];
     }
-    ledger = known;
     if (!more) {
       nearFromMs = atMs;
       if (far) sweptFromMs = atMs;

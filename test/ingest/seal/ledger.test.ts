@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Head } from '#schemas';
+import { placesOf } from '../../../ingest/seal/choose.ts';
 import { createLedger } from '../../../ingest/seal/ledger.ts';
-import { placesOf } from '../../../ingest/seal/sealer.ts';
 
 const head = (stream: number, seq: number, digest = 'a', final = false): Head => ({
   tenant: 'default',
