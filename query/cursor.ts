@@ -25,6 +25,12 @@ export interface SessionPlace {
   readonly id: string;
 }
 
+/** A place in the list of alerts: after this alert. */
+export interface AlertPlace {
+  readonly raisedMs: number;
+  readonly fingerprint: string;
+}
+
 const write = (...parts: readonly string[]): string =>
   Buffer.from([VERSION, ...parts].join('|')).toString('base64url');
 
@@ -56,6 +62,18 @@ export const sessionCursor = ({ startedNs, id }: SessionPlace): string => write(
 export function readSessionCursor(cursor: string): SessionPlace {
   const [startedNs, id] = read(cursor, [TIME, UUID]) as [string, string];
   return { startedNs, id };
+}
+
+const MILLISECONDS = /^\d{1,15}$/;
+const FINGERPRINT = /^[0-9a-f]{32}$/;
+
+export const alertCursor = ({ raisedMs, fingerprint }: AlertPlace): string =>
+  write(String(raisedMs), fingerprint);
+
+/** The place in an alert cursor. Throws `QueryError` for anything else. */
+export function readAlertCursor(cursor: string): AlertPlace {
+  const [raisedMs, fingerprint] = read(cursor, [MILLISECONDS, FINGERPRINT]) as [string, string];
+  return { raisedMs: Number(raisedMs), fingerprint };
 }
 
 export const isUuid = (text: string): boolean => UUID.test(text);

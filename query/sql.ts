@@ -9,6 +9,8 @@
  * never a caller's.
  */
 import {
+  ALERT_STATES_TABLE,
+  ALERTS_TABLE,
   DEAD_TABLE,
   ERASURES_TABLE,
   EVENTS_TABLE,
@@ -25,6 +27,8 @@ export const TABLES = {
   dead: DEAD_TABLE,
   replays: REPLAYS_TABLE,
   erasures: ERASURES_TABLE,
+  alerts: ALERTS_TABLE,
+  alertStates: ALERT_STATES_TABLE,
 } as const;
 export type TableName = keyof typeof TABLES;
 

@@ -36,6 +36,7 @@ export {
   type NgramCount,
   sessionScore,
 } from './rules/baseline.ts';
+export { RULE_FILE_BYTES_MAX } from './rules/document.ts';
 export { createEngine, ENGINE_LIMITS, type Engine, type Outcome } from './rules/engine.ts';
 export { END_OF_TIME_NS } from './rules/eql/pipes.ts';
 export { eqlViews } from './rules/eql/taxonomy.ts';
@@ -55,6 +56,7 @@ export { createRuleSet, type Evaluation, type RuleSet } from './rules/ruleset.ts
 export { sigmaViews } from './rules/sigma/taxonomy.ts';
 export { stepToken } from './rules/steps.ts';
 export * from './rules/values.ts';
+export { createViews, type ViewMaker } from './rules/views.ts';
 export { createScan, fieldIndex, SCANNED_FIELDS, type Scan, scanLine } from './scan.ts';
 export { HEX_VALUE, integerAt, lastTextBytes, stringEnd, unescapeText } from './scan-value.ts';
 export * from './table.ts';

@@ -134,7 +134,15 @@ async function test(args: string[]): Promise<number> {
   return good ? 0 : 1;
 }
 
-const TASKS: Readonly<Record<string, (args: string[]) => Promise<number>>> = { check, match, test };
+/** The engine is loaded for this task alone. */
+const backtest = async (args: string[]) => (await import('./backtest.ts')).backtest(args);
+
+const TASKS: Readonly<Record<string, (args: string[]) => Promise<number>>> = {
+  check,
+  match,
+  test,
+  backtest,
+};
 
 /** `telltale rules`: works on folders of rules. */
 export async function rules(args: string[]): Promise<number> {

@@ -4,9 +4,8 @@ import {
   type Alert,
   type Clock,
   createEngine,
-  createLineage,
   createRuleSet,
-  eqlViews,
+  createViews,
   faultText,
   type Log,
   type Meter,
@@ -15,8 +14,6 @@ import {
   type Rule,
   type Store,
   scopeOf,
-  sigmaViews,
-  type TelltaleEvent,
 } from '#schemas';
 import { ALERTMANAGER_DEFAULTS, createAlertmanager } from '../../ingest/detect/alertmanager.ts';
 import { createDetect, type Detect } from '../../ingest/detect/live.ts';
@@ -66,18 +63,6 @@ export function readRules(folders: readonly string[]): readonly Rule[] {
   if (faults.length > 0)
     throw new UsageError(`rules that can't be used:\n  ${faults.join('\n  ')}`);
   return loaded.flatMap(({ rules }) => rules);
-}
-
-/** How an event looks to both languages, with the programs behind it. */
-export function createViews() {
-  const lineage = createLineage();
-  return {
-    lineage,
-    views: (event: TelltaleEvent) => {
-      const kin = lineage.observe(event);
-      return [...sigmaViews(event, kin), ...eqlViews(event, kin)];
-    },
-  };
 }
 
 function createSinks(settings: DetectionSettings, deps: Deps): Sink[] {

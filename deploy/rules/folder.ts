@@ -19,7 +19,7 @@ function licenseOf(folder: string): string | undefined {
 }
 
 /** The rule files below `dir`, or `dir` itself where it is one; links are not followed. */
-function rulePaths(dir: string): readonly string[] {
+export function rulePaths(dir: string): readonly string[] {
   const stat = fs.statSync(dir, { throwIfNoEntry: false });
   if (stat === undefined) throw new UsageError(`${dir}: there is no such file or folder`);
   if (stat.isFile()) return [dir];

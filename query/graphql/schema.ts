@@ -1,6 +1,7 @@
 /** The schema, put together: each file adds its types to the one builder. */
 import { type GraphQLSchema, printSchema } from 'graphql';
 import { builder } from './builder.ts';
+import './alerts.ts';
 import './events.ts';
 import './sessions.ts';
 import './story.ts';

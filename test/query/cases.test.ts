@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { insertDead, insertEvents, stampStream } from './seed.ts';
+import { insertAlert, insertDead, insertEvents, stampStream } from './seed.ts';
 import { openTestStore, type Service, serve, type TestStore } from './service.ts';
 
 const DIR = path.join(import.meta.dirname, 'cases');
@@ -23,6 +23,7 @@ beforeAll(async () => {
   });
   await insertEvents(test.store, older);
   await insertDead(test.store, { session: OLDER, stream: OLDER_STREAM, seq: 3 });
+  await insertAlert(test.store);
   service = await serve(test.store);
 });
 afterAll(async () => {

@@ -10,13 +10,14 @@ import {
   createBacktest,
   createEngine,
   createRuleSet,
+  createViews,
   encode,
   frame,
   loadRules,
   type TelltaleEvent,
   validate,
 } from '#schemas';
-import { createViews, readRules, SHIPPED_RULES } from '../../deploy/rules/detection.ts';
+import { readRules, SHIPPED_RULES } from '../../deploy/rules/detection.ts';
 import { createIngest } from '../../ingest/loop.ts';
 import { hunt } from '../../query/hunt.ts';
 import { createRunner } from '../../query/run.ts';

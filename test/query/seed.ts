@@ -1,5 +1,13 @@
 /** A small, fixed session for the query tests, made as the collector makes one. */
-import { type Draft, SCHEMA_VERSION, type Store, type TelltaleEvent } from '#schemas';
+import {
+  ALERTS_TABLE,
+  alertLine,
+  type Draft,
+  makeAlert,
+  SCHEMA_VERSION,
+  type Store,
+  type TelltaleEvent,
+} from '#schemas';
 import { createStamper, type StampedEvent } from '../../collector/stamp.ts';
 import { fakeClock, fakeRandom } from '../fakes/ports.ts';
 

@@ -6,6 +6,7 @@ import {
   type Alert,
   createEngine,
   createRuleSet,
+  createViews,
   ENGINE_LIMITS,
   frame,
   loadRules,
@@ -13,7 +14,6 @@ import {
   StoreError,
   type TelltaleEvent,
 } from '#schemas';
-import { createViews } from '../../../deploy/rules/detection.ts';
 import { createDetect, DETECT_LIMITS } from '../../../ingest/detect/live.ts';
 import type { Sink } from '../../../ingest/detect/sink.ts';
 import { createIngest } from '../../../ingest/loop.ts';

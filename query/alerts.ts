@@ -1,0 +1,116 @@
+/** Alerts as stored: pages of them, newest first, each with what became of it. */
+import {
+  ALERT_COLUMNS,
+  ALERT_LEVELS,
+  type Alert,
+  type AlertLevel,
+  alertOf,
+  type Row,
+} from '#schemas';
+import { type AlertPlace, alertCursor, isUuid } from './cursor.ts';
+import { badInput } from './errors.ts';
+import type { Page } from './render.ts';
+import type { Runner } from './run.ts';
+import { condition, type ScopedSql, select } from './sql.ts';
+
+const FILTER_CHARACTERS_MAX = 200;
+
+export interface AlertFilter {
+  readonly session?: string | null | undefined;
+  readonly rule?: string | null | undefined;
+  readonly levels?: readonly string[] | null | undefined;
+  /** Decimal nanoseconds; raised at or after. */
+  readonly raisedFrom?: string | null | undefined;
+  readonly raisedBefore?: string | null | undefined;
+}
+
+/** An alert as it is told: with when it was raised, and the newest word on it. */
+export interface StoredAlert extends Alert {
+  readonly raisedMs: number;
+  /** `raised` where nothing was said since. */
+  readonly state: string;
+}
+
+const has = <T>(value: T | null | undefined): value is T => value !== undefined && value !== null;
+const msOf = (ns: string) => (BigInt(ns) / 1_000_000n).toString();
+const time = (name: string) => `fromUnixTimestamp64Milli({${name}:Int64}, 'UTC')`;
+
+function levelsOf(levels: readonly string[]): readonly AlertLevel[] {
+  const unknown = levels.find((level) => !(ALERT_LEVELS as readonly string[]).includes(level));
+  if (unknown !== undefined) throw badInput(`levels: they are ${ALERT_LEVELS.join(', ')}`);
+  return levels as readonly AlertLevel[];
+}
+
+/** One page of alerts, newest first, and one row more. Throws `QueryError` for a filter it can't mean. */
+export function alertsPlan(
+  tenant: string,
+  size: number,
+  filter: AlertFilter = {},
+  after?: AlertPlace,
+): ScopedSql {
+  const { session, rule, levels, raisedFrom, raisedBefore } = filter;
+  if (has(session) && !isUuid(session)) throw badInput('session: not a UUID');
+  if (has(rule) && rule.length > FILTER_CHARACTERS_MAX) throw badInput('rule: too long');
+  return select(tenant, {
+    columns: `${ALERT_COLUMNS}, toUnixTimestamp64Milli(raised_at) AS raised_ms`,
+    from: 'alerts',
+    where: [
+      has(session) ? condition('session_id = {session:UUID}', { session }) : undefined,
+      has(rule) ? condition('rule_id = {rule:String}', { rule }) : undefined,
+      has(levels)
+        ? condition('has({levels:Array(String)}, toString(level))', { levels: levelsOf(levels) })
+        : undefined,
+      has(raisedFrom)
+        ? condition(`raised_at >= ${time('since')}`, { since: msOf(raisedFrom) })
+        : undefined,
+      has(raisedBefore)
+        ? condition(`raised_at < ${time('until')}`, { until: msOf(raisedBefore) })
+        : undefined,
+      after === undefined
+        ? undefined
+        : condition(`(raised_at, fingerprint) < (${time('after_ms')}, {after_id:String})`, {
+            after_ms: String(after.raisedMs),
+            after_id: after.fingerprint,
+          }),
+    ],
+    orderBy: 'raised_at DESC, fingerprint DESC',
+    limitBy: 'fingerprint',
+    limit: size + 1,
+  });
+}
+
+/** The newest word of the engine or a person on some alerts. */
+const statesPlan = (tenant: string, fingerprints: readonly string[]): ScopedSql =>
+  select(tenant, {
+    columns: 'toString(fingerprint) AS id, argMax(state, changed_at) AS newest',
+    from: 'alertStates',
+    where: [
+      condition('has({ids:Array(String)}, toString(fingerprint))', { ids: fingerprints }),
+      condition("state != 'delivered'"),
+    ],
+    groupBy: 'fingerprint',
+    limit: fingerprints.length,
+  });
+
+/** One page of stored alerts. */
+export async function alertPage(
+  run: Runner,
+  size: number,
+  filter: AlertFilter,
+  after: AlertPlace | undefined,
+): Promise<Page<StoredAlert>> {
+  const rows = await run.rows<Row>(alertsPlan(run.tenant, size, filter, after));
+  const alerts = rows
+    .slice(0, size)
+    .map((row) => ({ ...alertOf(row), raisedMs: Number(row.raised_ms) }));
+  const ids = alerts.map(({ fingerprint }) => fingerprint);
+  const found = ids.length === 0 ? [] : await run.rows<Row>(statesPlan(run.tenant, ids));
+  const states = new Map(found.map((row) => [String(row.id), String(row.newest)]));
+  const edges = alerts.map((alert) => {
+    const said = states.get(alert.fingerprint);
+    const state = said === undefined || said === 'standing' ? 'raised' : said;
+    return { cursor: alertCursor(alert), node: { ...alert, state } };
+  });
+  const endCursor = edges.at(-1)?.cursor ?? null;
+  return { edges, pageInfo: { hasNextPage: rows.length > size, endCursor } };
+}
