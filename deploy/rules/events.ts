@@ -62,9 +62,10 @@ function flatten(
   return into;
 }
 
-/** Where a line says it comes from; `cat` alone means Linux, as the taxonomy's log sources do. */
+/** Where a line says it comes from; `cat` is a category or a service of Linux, such as auditd. */
 function sourceOf(line: Loose): Logsource | undefined {
-  if (typeof line.cat === 'string') return { product: 'linux', category: line.cat };
+  const { cat } = line;
+  if (typeof cat === 'string') return { product: 'linux', category: cat, service: cat };
   const { logsource } = line;
   if (typeof logsource !== 'object' || logsource === null) return undefined;
   const words = ['product', 'category', 'service'] as const;

@@ -218,5 +218,7 @@ describe('the event reader', () => {
     expect(views[0]?.fields.get('a.b')).toEqual([1, '{"c":2}']);
     expect(views[0]?.fields.names()).toEqual(['a.b']);
     expect([timeNs, id]).toEqual([1_500_000n, 'x']);
+    const [view] = reader.read({ cat: 'auditd', type: 'CWD' }, 2).views;
+    expect(view?.source).toEqual({ product: 'linux', category: 'auditd', service: 'auditd' });
   });
 });
