@@ -189,10 +189,10 @@ class ThresholdState implements StreamState {
   #count(key: string, window: Window, event: RuleEvent, hit: Hit): readonly Firing[] {
     const { after, distinctOf, count, distinctCount } = this.#plan;
     if (after && window.opener === undefined) return [];
-    const value = distinctOf === undefined ? event.id : distinctOf(hit.fields);
+    const value = distinctOf === undefined ? '' : distinctOf(hit.fields);
     if (value === undefined) return [];
     // Where only different values count, one event of each is enough: the newest.
-    if (count <= distinctCount) {
+    if (distinctOf !== undefined && count <= distinctCount) {
       window.counted = window.counted.filter((one) => one.value !== value);
     }
     window.counted.push({ id: event.id, timeNs: event.timeNs, value });

@@ -1,6 +1,17 @@
 /** Join keys: the values of the `by` fields of one event, as one text. */
+import { createHash } from 'node:crypto';
 import type { FieldView } from '../values.ts';
 import type { FieldNode } from './ast.ts';
+
+/** A longer text stands in a key by its beginning and its hash: keys are many, and are remembered. */
+const TEXT_CHARS_MAX = 256;
+const BEGINNING_CHARS = 64;
+
+function keyed(value: unknown): unknown {
+  if (typeof value !== 'string' || value.length <= TEXT_CHARS_MAX) return value;
+  const hash = createHash('sha256').update(value).digest('hex');
+  return `${value.slice(0, BEGINNING_CHARS).toWellFormed()}… sha256:${hash}`;
+}
 
 /** Gives the key of an event, or undefined where it can't join because a value is missing. */
 export type KeyOf = (fields: FieldView) => string | undefined;
@@ -16,7 +27,7 @@ export function compileKey(by: readonly FieldNode[]): KeyOf {
     for (const { name, optional } of by) {
       const value = fields.get(name) ?? null;
       if (Array.isArray(value) || (value === null && !optional)) return undefined;
-      values.push(value);
+      values.push(keyed(value));
     }
     return JSON.stringify(values);
   };

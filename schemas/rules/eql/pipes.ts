@@ -47,8 +47,17 @@ export interface PipeChain {
   held(): number;
 }
 
+/** Most queries have no pipes, and there are many states: one chain for all of them. */
+const NO_PIPES: PipeChain = {
+  push: (firings) => firings,
+  end: () => [],
+  save: () => [],
+  held: () => 0,
+};
+
 /** Runs pipes in their order, from a fresh start or from what `save` gave. */
 export function createPipes(pipes: readonly Pipe[], saved?: readonly SavedPipe[]): PipeChain {
+  if (pipes.length === 0) return NO_PIPES;
   const states = pipes.map((_pipe, index): PipeState => {
     const from = saved?.[index];
     return { passed: from?.passed ?? 0, held: from?.held.map(loadFiring) ?? [] };
@@ -69,7 +78,7 @@ export function createPipes(pipes: readonly Pipe[], saved?: readonly SavedPipe[]
     return flow;
   };
   return {
-    push: (firings) => (pipes.length === 0 ? firings : through(firings, 0)),
+    push: (firings) => through(firings, 0),
     end: () => {
       let out: readonly Firing[] = [];
       states.forEach((state, index) => {

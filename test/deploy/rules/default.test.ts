@@ -18,6 +18,12 @@ const BENIGN = path.resolve(ROOT, '../shared/detection/trajectories/benign.jsonl
 const WITHOUT_RULE = ['at-022', 'at-027'];
 
 const loaded = readRuleFolder(FOLDER);
+/** The README's table: sequence, title, level, kind, and how often it fired over benign sessions. */
+const table = fs
+  .readFileSync(path.join(FOLDER, 'README.md'), 'utf8')
+  .split('\n')
+  .filter((line) => line.startsWith('| AT-'))
+  .map((line) => line.split('|').map((cell) => cell.trim()));
 const sequences = Array.from(
   { length: 40 },
   (_, index) => `at-${String(index + 1).padStart(3, '0')}`,
@@ -46,6 +52,15 @@ describe('the default rules', () => {
         meta.file,
       ).toBe(true);
     }
+  });
+
+  it('are those of the README', () => {
+    const listed = table.map(([, sequence, title, level]) => `${sequence} ${title} ${level}`);
+    const there = loaded.rules.map(({ meta }) => {
+      const sequence = path.basename(meta.file).slice(0, 6).toUpperCase();
+      return `${sequence} ${meta.title} ${meta.level}`;
+    });
+    expect(listed).toEqual(there);
   });
 
   it('fire on their examples and not on their near misses', () => {
@@ -99,6 +114,13 @@ describe.skipIf(!fs.existsSync(BENIGN))('over the benign sessions', () => {
     }
     const counts = [...alerts].map(([{ meta }, count]) => `${meta.title}: ${count}`);
     console.log(`${sessions} sessions, ${events.length} events; ${counts.join('; ') || 'quiet'}`);
+  });
+
+  it('fire as often as the README says', () => {
+    const said = new Map(table.map(([, , title, , , count]) => [title, Number(count)]));
+    for (const rule of loaded.rules) {
+      expect(alerts.get(rule) ?? 0, rule.meta.title).toBe(said.get(rule.meta.title));
+    }
   });
 
   it('give at most one high or critical alert per 20 sessions', () => {

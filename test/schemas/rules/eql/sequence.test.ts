@@ -89,6 +89,21 @@ describe('a sequence', () => {
   });
 });
 
+it('a key of any length is kept short, and still tells values apart', () => {
+  const long = 'x'.repeat(100_000);
+  const made = (id: number, event_type: string, key: string): PlainEvent => ({
+    event_type,
+    serial_event_id: id,
+    timestamp: 1_764_000_000_000 + id,
+    key,
+  });
+  const list = [made(1, 'a', `${long}1`), made(2, 'a', `${long}2`), made(3, 'b', `${long}1`)];
+  const [firing, ...more] = runAll(compile(`sequence by key ${AB}`), list.map(ruleEvent));
+  expect(firing?.events).toEqual(['1', '3']);
+  expect(firing?.key[0]).toMatch(/^x{64}… sha256:[0-9a-f]{64}$/);
+  expect(more).toEqual([]);
+});
+
 describe('a missing event', () => {
   const between = 'sequence with maxspan=9ms [a where true] ![m where true] [b where true]';
   const after = 'sequence with maxspan=9ms [a where true] ![m where true]';
