@@ -3,12 +3,16 @@
  * head, proves that it goes on from what the witness saw last, and rests when it gets no answer.
  */
 import {
+  CHECKPOINT_PATH,
   type Checkpoint,
   type Clock,
   checkpointText,
   consistencyProof,
   type Log,
   type Meter,
+  type NoteSignature,
+  parseCheckpointText,
+  parseNote,
   parseSignatures,
   TileError,
   type TileFetch,
@@ -68,12 +72,29 @@ export function createWitnessClient(address: WitnessAddress, deps: WitnessDeps):
   const { key, url } = address;
   const timeoutMs = deps.timeoutMs ?? WITNESS_MS;
   const nowMs = () => Number(clock.monotonicNs() / 1_000_000n);
+  const isMine = ({ name, id }: NoteSignature) => name === key.name && id === key.id;
   /** What the witness cosigned last, as far as we know. */
   let size = 0;
   let have: { readonly text: string; readonly line: string; readonly atMs: number } | undefined;
   let failures = 0;
   let restUntilMs = 0;
   let reported = '';
+  let recovered = false;
+
+  /** What the published checkpoint tells of it: a restart must not lose a cosignature. */
+  async function recover(): Promise<void> {
+    recovered = true;
+    const bytes = await read(CHECKPOINT_PATH);
+    const note = bytes === undefined ? undefined : parseNote(bytes);
+    if (!note?.ok) return;
+    const { text, signatures } = note.value;
+    const mine = signatures.find(isMine);
+    const checkpoint = parseCheckpointText(text);
+    if (mine === undefined || !checkpoint.ok) return;
+    if (verifyNoteSignature(text, mine, key) === undefined) return;
+    size = checkpoint.value.size;
+    have = { text, line: mine.line, atMs: Number.NEGATIVE_INFINITY };
+  }
 
   async function ask(head: Checkpoint, note: string, retry: boolean): Promise<string> {
     const proof = await consistencyProof(size, head.size, tileReader(head.size, read));
@@ -96,7 +117,7 @@ export function createWitnessClient(address: WitnessAddress, deps: WitnessDeps):
   function lineOf(text: string, answer: string): string {
     const signatures = parseSignatures(answer);
     if (!signatures.ok) throw new NoCosignature(signatures.what, false);
-    const mine = signatures.value.find(({ name, id }) => name === key.name && id === key.id);
+    const mine = signatures.value.find(isMine);
     if (mine === undefined || verifyNoteSignature(text, mine, key) === undefined)
       throw new NoCosignature('its answer is not its cosignature', true);
     return mine.line;
@@ -118,6 +139,7 @@ export function createWitnessClient(address: WitnessAddress, deps: WitnessDeps):
 
   async function cosign(head: Checkpoint, note: string): Promise<string | undefined> {
     const text = checkpointText(head);
+    if (!recovered) await recover().catch(report);
     if (have?.text === text && nowMs() - have.atMs < RECOSIGN_MS) return have.line;
     const stale = have?.text === text ? have.line : undefined;
     if (nowMs() < restUntilMs) return stale;

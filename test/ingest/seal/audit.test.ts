@@ -287,6 +287,20 @@ describe('the witness', () => {
     expect(await audit((await openLogFiles(dir)).read, witness)).toMatchObject({ faults: [] });
   });
 
+  it('is away when the log starts again: the cosignature that it gave stays', async () => {
+    const dir = fresh();
+    const witness = await witnessOf();
+    const first = await run(dir, witness);
+    await insert(engine.store, session('oc'), Number(clock.wallNs() / 1_000_000n));
+    await first.sealer.round();
+    const before = await first.published();
+    expect(before.cosignatures).toHaveLength(1);
+    witness.wire.cut = true;
+    const second = await run(dir, witness);
+    await second.sealer.round();
+    expect((await second.published()).cosignatures[0]?.line).toBe(before.cosignatures[0]?.line);
+  });
+
   it('is asked again after ten minutes, so that its time says how old the head may be', async () => {
     const witness = await witnessOf();
     const { sealer, published } = await run(fresh(), witness);
