@@ -3,12 +3,11 @@
  * the mutation looks into: field names and commitments only, never content. So one mutation does
  * for a whole session, and no value stands in the text of a statement or in the engine's log of it.
  */
-import { ALL_FIELDS, DATABASE, DEAD_TABLE, EVENTS_TABLE } from '#schemas';
+import { ALERTS_TABLE, ALL_FIELDS, DATABASE, DEAD_TABLE, EVENTS_TABLE } from '#schemas';
 import { literal } from '../stores/literal.ts';
 import { CONTENT_FIELDS, type ErasureRequest } from './request.ts';
 
 export const WORK_TABLE = `${DATABASE}.erasing`;
-const ALERTS_TABLE = `${DATABASE}.alerts`;
 /** What a dead letter says instead of its words once it is erased. */
 export const ERASED_DETAIL = 'erased';
 /** No event is so old (times begin in 2001), so dropping this day's partition drops nothing. */
