@@ -44,7 +44,16 @@ function levelOf(map: MapNode): Level | undefined {
   return level ?? refuse('shape', entry.value.place, `level has to be one of ${LEVELS.join(', ')}`);
 }
 
+/** Fields of another taxonomy would have to be translated first: nothing here does that. */
+function checkTaxonomy(map: MapNode): void {
+  const entry = at(map, 'taxonomy');
+  if (entry === undefined || textOf(entry) === 'sigma') return;
+  const reason = `fields of the taxonomy ${quoted(textOf(entry))} are not known, only "sigma"`;
+  refuse('field', entry.value.place, reason);
+}
+
 function check(map: MapNode, warn: Warn): void {
+  checkTaxonomy(map);
   const { entries } = map;
   for (const entry of entries) {
     const texts = entry.value.type === 'scalar' ? [entry.value.source.trim()] : [];

@@ -193,9 +193,19 @@ const KEYS = new Set([
   ...['type', 'rules', 'group-by', 'timespan', 'aliases', 'condition', 'generate'],
 ]);
 
+/** Without a list the rules are those that an extended condition names, in the order of their names. */
+function referencesInCondition(section: MapNode): readonly Reference[] {
+  const entry = at(section, 'condition');
+  if (entry?.value.type !== 'scalar')
+    return refuse('shape', section.place, 'a correlation names its rules');
+  const words = textOf(entry).match(/[^\s()]+/g) ?? [];
+  const names = words.filter((word) => !/^(and|or|not)$/i.test(word));
+  return [...new Set(names)].map((to) => ({ to, place: entry.value.place }));
+}
+
 function referencesOf(section: MapNode): readonly Reference[] {
   const entry = at(section, 'rules');
-  if (entry === undefined) return refuse('shape', section.place, 'a correlation names its rules');
+  if (entry === undefined) return referencesInCondition(section);
   const items = entry.value.type === 'list' ? entry.value.items : [entry.value];
   const rules = items.map((value) => ({ to: textOf({ ...entry, value }), place: value.place }));
   if (rules.length === 0) refuse('shape', entry.value.place, 'a correlation needs a rule');

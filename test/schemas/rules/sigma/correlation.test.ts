@@ -168,6 +168,8 @@ describe('temporal correlations', () => {
   it('take conditions over the names of rules', () => {
     const condition = 'a and not b or c';
     expect(times(temporal({ condition }), [a(0), b(1), c(2), a(1002)])).toEqual([0, 2, 1002]);
+    const alone = temporal({ rules: undefined, condition: 'a and (b or c)' });
+    expect(times(alone, [b(0), a(1), c(2)])).toEqual([1, 2]);
   });
 
   it('in order need each step by another event, and fire at the last', () => {
@@ -262,6 +264,7 @@ describe('refused are', () => {
     refusals(json([A, B, ...more, { title: 'x', name: 'x', correlation }])).join('; ');
   it.each([
     ['an unknown rule', count({ gte: 1 }, { rules: ['nobody'] }), /"nobody" is not among/],
+    ['no rule', count({ gte: 1 }, { rules: undefined }), /names its rules/],
     ['a rule twice', count({ gte: 1 }, { rules: ['a', 'a'] }), /twice/],
     ['another unit of time', count({ gte: 1 }, { timespan: '1w' }), /s, m, h, d/],
     ['no time', count({ gte: 1 }, { timespan: undefined }), /timespan/],

@@ -290,6 +290,8 @@ describe('refused, with the line', () => {
     expect(refusals(`title: x\ndetection:\n${body}`)[0]).toMatch(/needs a logsource/);
     expect(refusals('title: x\nlogsource:\n  category: t\n')[0]).toMatch(/needs detection/);
     expect(refusals(rule(body, 'level: huge\n'))[0]).toMatch(/^shape 2 level has to be one of/);
+    expect(refusals(rule(body, 'taxonomy: sigma\n'))).toEqual([]);
+    expect(refusals(rule(body, 'taxonomy: ecs\n'))[0]).toMatch(/^field 2 .*"ecs"/);
     expect(refusals(rule(body, 'action: global\n'))[0]).toMatch(/^obsolete 2 .*no actions/);
     expect(refusals(rule(body, `title2: ${'x'.repeat(9)}\n`))).toEqual([]);
     expect(
