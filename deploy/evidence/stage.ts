@@ -66,6 +66,15 @@ async function openStream(options: StageOptions): Promise<AsyncIterable<Uint8Arr
   throw new Error(`${base.origin} answers ${response.status}: ${JSON.stringify(text)}`);
 }
 
+function parsed(line: Buffer): JsonObject | undefined {
+  try {
+    const value: unknown = JSON.parse(line.toString('utf8'));
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** The lines of an export as objects, checked against the end that the stream itself gives. */
 async function* recordsOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<JsonObject> {
   const digest = createHash('sha256');
@@ -81,7 +90,9 @@ async function* recordsOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Jso
     }
     if (!more) throw broken('its end is missing');
     for (let at = lines.peek(); at !== undefined; lines.skip(), at = lines.peek()) {
-      const record = JSON.parse(at.toString('utf8')) as JsonObject;
+      if (!lines.ended) throw broken('its last line is not whole');
+      const record = parsed(at);
+      if (record === undefined) throw broken(`line ${lines.line} is no JSON`);
       if (isObject(record.end)) {
         const { lines: told, sha256 } = record.end;
         if (told !== count || sha256 !== digest.digest('hex')) throw broken('its end does not fit');
