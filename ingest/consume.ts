@@ -6,7 +6,6 @@ import { type EachBatchPayload, Kafka } from 'kafkajs';
 import {
   type Clock,
   EVENTS_TOPIC,
-  FRAME_BYTES_MAX,
   type Log,
   type Meter,
   type Part,
@@ -15,7 +14,7 @@ import {
 } from '#schemas';
 import { BATCH_LIMITS, type BatchLimits } from './cut.ts';
 import type { Ingest } from './loop.ts';
-import { createWorker, HEARTBEAT_MS, type Membership } from './work.ts';
+import { type Committed, createWorker, HEARTBEAT_MS, type Membership } from './work.ts';
 
 export interface ConsumerDeps {
   readonly store: Store;
@@ -40,8 +39,12 @@ export interface Consumer extends Part {
 const SESSION_MS = 15_000;
 const CONNECT_RETRY_MS = 2_000;
 const PARTITIONS_AT_ONCE = 4;
-/** A fetch must hold a whole batch and the message that ends it. */
-const fetchBytes = (limits: BatchLimits) => limits.bytesMax + FRAME_BYTES_MAX + 1024 * 1024;
+/** As Kafka has it for a group that has committed nothing yet. */
+const NOTHING_COMMITTED: Committed = { offset: '-1', note: '' };
+/** A fetch brings a whole batch of each partition, with room for what Kafka puts around it. */
+const partitionBytes = (limits: BatchLimits) => limits.bytesMax + 1024 * 1024;
+/** From all partitions of one broker; a single message may be larger. */
+const FETCH_BYTES_MAX = 48 * 1024 * 1024;
 
 /** A worker's membership, as kafkajs gives it with each fetch. */
 function membershipOf(payload: EachBatchPayload): Membership {
@@ -81,32 +84,37 @@ export function createConsumer(deps: ConsumerDeps): Consumer {
     groupId,
     sessionTimeout: SESSION_MS,
     heartbeatInterval: HEARTBEAT_MS,
-    maxBytesPerPartition: fetchBytes(limits),
-    maxBytes: 2 * fetchBytes(limits),
+    maxBytesPerPartition: partitionBytes(limits),
+    maxBytes: FETCH_BYTES_MAX,
     maxWaitTimeInMs: 250,
     allowAutoTopicCreation: false,
     retry: { retries: 8, restartOnFailure: async () => !worker.stopping.aborted },
   });
 
-  /** Notes beside the committed offsets, read once after each group join. */
-  let notes: Promise<ReadonlyMap<number, string>> | undefined;
-  async function readNotes(): Promise<ReadonlyMap<number, string>> {
+  /** What is committed, and the notes beside it: read once after each group join. */
+  let commits: Promise<ReadonlyMap<number, Committed>> | undefined;
+  async function readCommits(): Promise<ReadonlyMap<number, Committed>> {
     const [found] = await admin.fetchOffsets({ groupId, topics: [topic] });
-    return new Map(found?.partitions.map((one) => [one.partition, one.metadata ?? '']));
+    return new Map(
+      found?.partitions.map(({ partition, offset, metadata }) => [
+        partition,
+        { offset, note: metadata ?? '' },
+      ]),
+    );
   }
-  async function noteOf(partition: number): Promise<string> {
-    notes ??= readNotes();
+  async function committedOf(partition: number): Promise<Committed> {
+    commits ??= readCommits();
     try {
-      return (await notes).get(partition) ?? '';
+      return (await commits).get(partition) ?? NOTHING_COMMITTED;
     } catch (error) {
-      notes = undefined;
+      commits = undefined;
       throw error;
     }
   }
 
-  const worker = createWorker({ log, meter, clock, ingest, topic, limits, noteOf, fail });
+  const worker = createWorker({ log, meter, clock, ingest, topic, limits, committedOf, fail });
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
-    notes = undefined;
+    commits = undefined;
     worker.joined();
     const partitions = Object.values(payload.memberAssignment).flat().length;
     log.info('ingest.assigned', { group: groupId, partitions });

@@ -19,6 +19,14 @@ import type { Batch } from './outcome.ts';
 export interface Fetched {
   readonly partition: number;
   readonly messages: readonly Message[];
+  /** The offset behind the last message that the broker shows. */
+  readonly highWatermark: string;
+}
+
+/** A committed offset, and the note beside it. */
+export interface Committed {
+  readonly offset: string;
+  readonly note: string;
 }
 
 /** This member of the group, as its client lets a worker use it while a fetch is worked on. */
@@ -40,8 +48,8 @@ export interface WorkDeps {
   readonly ingest: Ingest;
   readonly topic: string;
   readonly limits: BatchLimits;
-  /** The note that stands beside a partition's committed offset, by whichever worker wrote it. */
-  readonly noteOf: (partition: number) => Promise<string>;
+  /** What stands committed for a partition, by whichever worker; read after the last group join. */
+  readonly committedOf: (partition: number) => Promise<Committed>;
   /** Told of an error after which the worker can't go on. */
   readonly fail: (error: unknown) => void;
 }
@@ -83,8 +91,8 @@ export function createWorker(deps: WorkDeps): Worker {
   /** Counts group joins: what was fetched before the last one is not committed any more. */
   let generation = 0;
   const tails = new Map<number, TailWatch>();
-  /** Where the batch ends that starts at a partition's committed offset, if that was said. */
-  const ends = new Map<number, string | undefined>();
+  /** Where the batch ends that starts at a partition's committed offset, and whether we said so. */
+  const ends = new Map<number, { readonly end: string | undefined; readonly isOurs: boolean }>();
 
   /** Stores one batch, with heartbeats; false when the worker is stopping before it is done. */
   async function store(batch: Batch, member: Membership): Promise<boolean> {
@@ -119,25 +127,33 @@ export function createWorker(deps: WorkDeps): Worker {
   }
 
   /** The batches of a fetch that are whole: all closed ones, and the tail when its time has come. */
-  async function wholeBatches({ partition, messages }: Fetched, mine: number) {
+  async function wholeBatches(fetched: Fetched, mine: number) {
+    const { partition, messages, highWatermark } = fetched;
     if (!ends.has(partition)) {
-      const note = await deps.noteOf(partition);
-      if (mine !== generation) return [];
-      ends.set(partition, endIn(note));
+      const { offset, note } = await deps.committedOf(partition);
+      // Somebody has gone further than this fetch: it is a former member's, who does not know yet.
+      const isLate = BigInt(messages[0]?.offset ?? offset) < BigInt(offset);
+      if (mine !== generation || isLate) return [];
+      ends.set(partition, { end: endIn(note), isOurs: false });
     }
-    const { closed, tail } = cutFrom(messages, limits, ends.get(partition));
+    const { closed, tail } = cutFrom(messages, limits, ends.get(partition)?.end);
     const first = tail[0];
-    return first !== undefined && isClosed(partition, first.offset) ? [...closed, tail] : closed;
+    if (first === undefined) return closed;
+    // More is there than the fetch could hold: waiting would not make this batch fuller.
+    const cutOff = BigInt(offsetAfter(tail)) < BigInt(highWatermark);
+    return cutOff || isClosed(partition, first.offset) ? [...closed, tail] : closed;
   }
 
   /**
-   * Writes down where a batch ends, unless the commit before it has said so. From then on every
+   * Writes down where a batch ends, unless our commit before it has said so: what a predecessor
+   * has said is said again, and refused when this member is out. From then on every
    * worker cuts it there: an insert that a worker left under way when it was taken for dead has
    * the rows and the token that its successor's has, and is stored once.
    */
   async function announce(partition: number, batch: readonly Message[], member: Membership) {
     const end = offsetAfter(batch);
-    if (ends.get(partition) === end) return;
+    const said = ends.get(partition);
+    if (said?.isOurs && said.end === end) return;
     await member.commit(batch[0]?.offset ?? end, noteFor(end));
   }
 
@@ -151,13 +167,13 @@ export function createWorker(deps: WorkDeps): Worker {
       await announce(partition, messages, member);
       if (!isMine()) return;
       const end = offsetAfter(messages);
-      ends.set(partition, end);
+      ends.set(partition, { end, isOurs: true });
       if (!(await store(batchOf(topic, partition, messages), member)) || !isMine()) return;
       const following = batches[i + 1];
       const next = following === undefined ? undefined : offsetAfter(following);
       await member.commit(end, noteFor(next));
       if (!isMine()) return;
-      ends.set(partition, next);
+      ends.set(partition, { end: next, isOurs: true });
       member.resolve(end);
       meter.count('telltale.ingest.batches', 1);
       await member.heartbeat();

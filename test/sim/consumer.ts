@@ -5,7 +5,7 @@
 import type { Log, Meter } from '#schemas';
 import type { BatchLimits } from '../../ingest/cut.ts';
 import { createIngest } from '../../ingest/loop.ts';
-import { createWorker, type Membership, type Worker } from '../../ingest/work.ts';
+import { type Committed, createWorker, type Membership, type Worker } from '../../ingest/work.ts';
 import { type Broker, callBroker, type Joined, KafkaError } from './broker.ts';
 import type { Table } from './table.ts';
 import type { Proc, World } from './world.ts';
@@ -52,16 +52,18 @@ export async function runWorker(proc: Proc, deps: WorkerDeps): Promise<void> {
     fail = reject;
   });
   failed.catch(() => {});
-  let notes: Promise<ReadonlyMap<number, string>> | undefined;
+  let notes: Promise<ReadonlyMap<number, Committed>> | undefined;
   let joined: Joined | undefined;
   let heardMs = 0;
   let positions = new Map<number, number>();
 
   const readNotes = () =>
-    call(
-      () =>
-        new Map(Array.from({ length: broker.partitions }, (_, n) => [n, broker.committed(n).note])),
-    );
+    call(() => {
+      const all = Array.from({ length: broker.partitions }, (_, n) => n);
+      return new Map(
+        all.map((n) => [n, { ...broker.committed(n), offset: String(broker.committed(n).offset) }]),
+      );
+    });
   const worker: Worker = createWorker({
     log: deps.log,
     meter: deps.meter,
@@ -69,10 +71,10 @@ export async function runWorker(proc: Proc, deps: WorkerDeps): Promise<void> {
     ingest: createIngest(ports),
     topic: 't',
     limits: deps.limits,
-    noteOf: async (n) => {
-      if (controls.noCutNote) return '';
+    committedOf: async (n) => {
       notes ??= readNotes();
-      return (await notes).get(n) ?? '';
+      const { offset, note } = (await notes).get(n) as Committed;
+      return controls.noCutNote ? { offset: '-1', note: '' } : { offset, note };
     },
     fail,
   });
