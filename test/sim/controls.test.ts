@@ -18,7 +18,7 @@ const FOUND: Readonly<Record<keyof Controls, readonly [seed: number, says: RegEx
   noRecovery: [3, /stored twice/],
   noForget: [412, /stored twice/],
   noCutNote: [13, /stored twice/],
-  noFence: [1920, /stored twice/],
+  noFence: [426, /stored twice/],
   commitFirst: [1, /lost/],
   ackAtOnce: [2, /came after|lost/],
   severalPartitions: [1, /lost/],
