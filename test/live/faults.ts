@@ -32,6 +32,8 @@ export interface Group {
   pause(ms: number): Promise<void>;
   /** All members leave; false when one of them failed. */
   stop(): Promise<boolean>;
+  /** Rejects as soon as a member ends that was not told to. */
+  readonly failed: Promise<never>;
 }
 
 export function startGroup(site: Site, size: number, counts: FaultCounts): Group {
@@ -39,6 +41,11 @@ export function startGroup(site: Site, size: number, counts: FaultCounts): Group
   const nameOf = new Map<ChildProcess, string>();
   const failures: string[] = [];
   let names = 0;
+  let fail: (error: Error) => void = () => {};
+  const failed = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
+  failed.catch(() => {});
 
   function join(): void {
     const name = `worker-${++names}`;
@@ -47,7 +54,9 @@ export function startGroup(site: Site, size: number, counts: FaultCounts): Group
     nameOf.set(child, name);
     child.once('exit', (code, signal) => {
       // A worker may only go when it is told to.
-      if (members.includes(child)) failures.push(`${name} ended by itself: ${code ?? signal}`);
+      if (!members.includes(child)) return;
+      failures.push(`${name} ended by itself: ${code ?? signal}`);
+      fail(new Error(`${failures.at(-1)}: see ${site.dir}/${name}.log`));
     });
   }
   const first = (): ChildProcess => {
@@ -64,6 +73,7 @@ export function startGroup(site: Site, size: number, counts: FaultCounts): Group
 
   for (let i = 0; i < size; i++) join();
   return {
+    failed,
     join() {
       join();
       counts.joins++;

@@ -42,6 +42,8 @@ export interface FleetResult extends Found, FaultCounts {
   readonly dir: string;
 }
 
+const DRAIN_MS = 300_000;
+
 /** Faults one after the other, again and again until the load has ended; each at least once. */
 async function harass(site: Site, group: Group, counts: FaultCounts, options: FleetOptions) {
   const { brokers } = options;
@@ -111,8 +113,8 @@ export async function fleetOn(site: Site, options: FleetOptions): Promise<FleetR
       if (code !== 0) throw new Error(`a load generator ended with ${code}: see ${site.dir}`);
     }),
   ]);
-  await Promise.all([work, harass(site, group, counts, options)]);
-  await site.drained(300_000);
+  const all = Promise.all([work, harass(site, group, counts, options)]);
+  await Promise.race([group.failed, all.then(() => site.drained(DRAIN_MS))]);
   const stopped = await group.stop();
   const seconds = Math.round((performance.now() - began) / 100) / 10;
   const found = await compare(site.store.url, site.truthDirs, site.log);

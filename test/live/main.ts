@@ -24,6 +24,7 @@ const SCENARIOS: Readonly<Record<string, (events: number | undefined) => Promise
   fleet: (events = FLEET.events) => fleet({ ...FLEET, events }),
   control: (events = 100_000) => control(events),
   'store-away': (events = AWAY.events) => storeAway({ ...AWAY, events }),
+  'store-away-no-rules': (events = AWAY.events) => storeAway({ ...AWAY, events, rules: false }),
   'http-away': (events = HTTP_AWAY.events) => httpAway({ ...HTTP_AWAY, events }),
   'up-kill': (events = UP_KILL.events) => upKill({ ...UP_KILL, events }),
 };

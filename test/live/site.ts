@@ -35,7 +35,7 @@ export interface Site extends Omit<Processes, 'load' | 'collect' | 'service'> {
   /** Where collectors send to. */
   readonly to: string;
   readonly store: Service;
-  worker(name: string): ChildProcess;
+  worker(name: string, more?: readonly string[]): ChildProcess;
   load(options: Omit<LoadOptions, 'to' | 'dir'>, name: string): ChildProcess;
   collect(name: string): ChildProcess;
   /** Resolves when the group has committed all that the topic holds. */
@@ -93,7 +93,7 @@ export async function openSite(options: SiteOptions): Promise<Site> {
       brokers,
       to,
       store,
-      worker: (name) => processes.telltale(['ingest', ...withKafka], name),
+      worker: (name, more = []) => processes.telltale(['ingest', ...withKafka, ...more], name),
       load: (more, name) => processes.load({ ...more, to }, name),
       collect: (name) => processes.collect(to, name),
       progress,

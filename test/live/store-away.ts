@@ -23,6 +23,8 @@ export interface AwayOptions {
   readonly partitions: number;
   readonly events: number;
   readonly awayMs: number;
+  /** Runs the shipped rules over what is stored, as a worker does by default. */
+  readonly rules: boolean;
 }
 
 export const AWAY: AwayOptions = {
@@ -30,6 +32,7 @@ export const AWAY: AwayOptions = {
   partitions: 6,
   events: 1_000_000,
   awayMs: AWAY_MS,
+  rules: true,
 };
 
 export async function storeAway(options: AwayOptions) {
@@ -46,7 +49,7 @@ export async function storeAway(options: AwayOptions) {
       if (code !== 0) throw new Error(`a load generator ended with ${code}: see ${site.dir}`);
     const filledSeconds = Math.round((performance.now() - began) / 1000);
     await site.store.kill();
-    const worker = site.worker('worker-1');
+    const worker = site.worker('worker-1', options.rules ? [] : ['--no-rules']);
     const memory = watchMemory(worker.pid as number);
     await assigned(site, 'worker-1');
     say('the worker runs; its store refuses connections');
