@@ -7,7 +7,11 @@ import type { FieldNode } from './ast.ts';
 const TEXT_CHARS_MAX = 256;
 const BEGINNING_CHARS = 64;
 
-function keyed(value: unknown): unknown {
+/**
+ * A value as it stands in a key: equal for equal values, and never long. What is shortened already
+ * stays as it is, so whoever keeps the values of a key may keep them so.
+ */
+export function keyValue<T>(value: T): T | string {
   if (typeof value !== 'string' || value.length <= TEXT_CHARS_MAX) return value;
   const hash = createHash('sha256').update(value).digest('hex');
   return `${value.slice(0, BEGINNING_CHARS).toWellFormed()}… sha256:${hash}`;
@@ -27,7 +31,7 @@ export function compileKey(by: readonly FieldNode[]): KeyOf {
     for (const { name, optional } of by) {
       const value = fields.get(name) ?? null;
       if (Array.isArray(value) || (value === null && !optional)) return undefined;
-      values.push(keyed(value));
+      values.push(keyValue(value));
     }
     return JSON.stringify(values);
   };
