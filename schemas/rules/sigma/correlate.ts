@@ -248,15 +248,24 @@ function open(root: Plan, limits: StreamLimits, saved?: unknown): StreamState {
   };
 }
 
+/** Inputs without which a node never fires: of a sequence all, of a count the only one. */
+function requiredOf({ spec, sources }: Plan): readonly number[] {
+  const all = spec.condition === undefined && spec.thresholds.length === 0;
+  const needed = sources.length === 1 || (spec.kind.startsWith('temporal') && all) ? sources : [];
+  return needed.flatMap((source) => ('plan' in source ? requiredOf(source.plan) : [source.input]));
+}
+
 /** The stream matcher of a correlation. */
 export function compileCorrelation(node: Node): StreamMatcher {
   const layout: Layout = { inputs: [], groupBy: [], fields: new Set(), nodes: 0 };
   const root = plan(node, layout, undefined);
+  const required = requiredOf(root).toSorted((a, b) => a - b);
   return {
     inputs: layout.inputs,
     windowNs: windowOf(node),
     fields: [...layout.fields],
     groupBy: layout.groupBy,
+    ...(required.length === 0 ? {} : { required }),
     open: (limits = STREAM_LIMITS, saved) => open(root, limits, saved),
   };
 }

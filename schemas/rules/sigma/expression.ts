@@ -10,6 +10,8 @@ export interface Leaf {
   readonly op: 'test';
   readonly cost: number;
   readonly matches: (fields: FieldView) => boolean;
+  /** The fields that it reads; absent: any that the event has. */
+  readonly fields?: readonly string[];
   /** Where it is given, one of these holds whenever the test does. */
   readonly anchors?: readonly Anchor[];
 }
@@ -68,4 +70,16 @@ export function anchorsOf(expression: Expression): readonly Anchor[] | undefined
   }
   const known = parts.filter((part) => part !== undefined);
   return known.toSorted((a, b) => weight(a) - weight(b))[0];
+}
+
+/** Every field that an expression reads; undefined: any that the event has. */
+export function fieldsOf(expression: Expression): readonly string[] | undefined {
+  if (expression.op === 'test') return expression.fields;
+  const parts = expression.op === 'not' ? [expression.of] : expression.of;
+  const fields = new Set<string>();
+  for (const part of parts.map(fieldsOf)) {
+    if (part === undefined) return undefined;
+    for (const field of part) fields.add(field);
+  }
+  return [...fields];
 }

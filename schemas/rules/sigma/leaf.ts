@@ -120,8 +120,18 @@ function numberLeaf(field: string, number: number, source: string): Expression {
   return leaf(COST.number, holds, anchors);
 }
 
+/** Says of the tests of an expression which fields they read. */
+function reading(expression: Expression, fields: readonly string[]): Expression {
+  if (expression.op === 'test') return { ...expression, fields };
+  if (expression.op === 'not') return { op: 'not', of: reading(expression.of, fields) };
+  return { op: expression.op, of: expression.of.map((one) => reading(one, fields)) };
+}
+
 /** The test of one value of `field`. */
-export function fieldLeaf(field: string, value: Value): Expression {
+export const fieldLeaf = (field: string, value: Value): Expression =>
+  reading(valueLeaf(field, value), value.type === 'field' ? [field, value.field] : [field]);
+
+function valueLeaf(field: string, value: Value): Expression {
   const any = (test: (entry: Scalar) => boolean) => (fields: FieldView) =>
     entriesOf(fields.get(field)).some(test);
   switch (value.type) {

@@ -14,7 +14,15 @@ import type { EventMatcher, RuleMeta } from '../rule.ts';
 import { coversSource, type Logsource } from '../values.ts';
 import { type Condition, parseCondition } from './condition.ts';
 import { compileDetection, type DetectionContext } from './detection.ts';
-import { anchorsOf, and, compileExpression, type Expression, not, or } from './expression.ts';
+import {
+  anchorsOf,
+  and,
+  compileExpression,
+  type Expression,
+  fieldsOf,
+  not,
+  or,
+} from './expression.ts';
 import type { Placeholders } from './value.ts';
 
 /** A detection rule before filters are put to it. */
@@ -147,9 +155,11 @@ export function filters(filter: Filter, { id, name, logsource }: RuleMeta): bool
 export function compileMatcher(rule: Detection, applied: readonly Filter[]): EventMatcher {
   const expression = and([rule.expression, ...applied.map((filter) => filter.expression)]);
   const anchors = anchorsOf(expression);
+  const fields = fieldsOf(expression);
   return {
     logsource: rule.meta.logsource,
     matches: compileExpression(expression),
     ...(anchors === undefined ? {} : { anchors }),
+    ...(fields === undefined ? {} : { fields }),
   };
 }

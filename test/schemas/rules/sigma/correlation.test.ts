@@ -208,6 +208,18 @@ describe('aliases and chains', () => {
     expect(fields).toEqual(['u']);
   });
 
+  it('say which inputs they can’t do without', () => {
+    const many = { title: 'many', name: 'many', correlation: count({ gte: 3 }) };
+    const required = (correlation: object) =>
+      streamOf([A, B, C, many, { title: 'x', correlation }]).required;
+    expect(required(temporal({}))).toEqual([0, 1, 2]);
+    expect(required(temporal({ type: 'temporal_ordered', rules: ['many', 'b'] }))).toEqual([0, 1]);
+    expect(required(count({ gte: 1 }))).toEqual([0]);
+    expect(required(count({ gte: 1 }, { rules: ['a', 'b'] }))).toBeUndefined();
+    expect(required(temporal({ condition: { gte: 2 } }))).toBeUndefined();
+    expect(required(temporal({ rules: ['a', 'b'], condition: 'a or b' }))).toBeUndefined();
+  });
+
   it('read no field but those that they name', () => {
     const asked = new Set<string>();
     const stream = streamOf([

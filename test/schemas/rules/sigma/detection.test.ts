@@ -188,6 +188,20 @@ describe('search identifiers', () => {
   });
 });
 
+describe('the fields that a test reads', () => {
+  const fieldsOf = (detection: unknown) => {
+    const matcher = good(ruleOf(detection))[0]?.matcher;
+    return matcher?.type === 'event' ? matcher.test.fields : undefined;
+  };
+  it('are those of the identifiers in use, with those referred to; of keywords any', () => {
+    const s = [{ a: 1, 'b|fieldref': 'c' }, { 'd|re': 'x' }];
+    expect(fieldsOf({ s, t: { e: null }, u: { f: 1 }, condition: 's and not t' })).toEqual([
+      ...['a', 'b', 'c', 'd', 'e'],
+    ]);
+    expect(fieldsOf({ s: ['word'], t: { e: 1 }, condition: 's and t' })).toBeUndefined();
+  });
+});
+
 describe('conditions', () => {
   const names = { sel_a: { a: 1 }, sel_b: { b: 1 }, other: { c: 1 }, _hidden: { d: 1 } };
   const fits = (condition: unknown, set: string) =>

@@ -132,7 +132,7 @@ const FORMS: readonly [string, (a: boolean, b: boolean) => boolean][] = [
   ['x and y', (a, b) => a && b],
   ['x or not y', (a, b) => a || !b],
   ['not (x or y)', (a, b) => !(a || b)],
-  ['1 of x*', (a) => a],
+  ['1 of x* or y', (a, b) => a || b],
   ['all of them', (a, b) => a && b],
 ];
 
@@ -150,6 +150,7 @@ describe('a detection', () => {
           const rules = good(ruleOf({ x: entry(x), y: entry(y), condition }));
           const set = createRuleSet(rules);
           const test = (rules[0]?.matcher as { test: EventMatcher } | undefined)?.test;
+          expect(test?.fields?.toSorted()).toEqual([...new Set([x.field, y.field])].sort());
           for (const one of events) {
             const expected = decide(slowItem(x, one), slowItem(y, one));
             expect(set.evaluate(event(one)).matched.length > 0).toBe(expected);
