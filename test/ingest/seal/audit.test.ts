@@ -2,6 +2,9 @@
 import fs from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
 import {
+  commitmentOf,
+  digestOf,
+  FIELDS,
   type Head,
   openCheckpoint,
   parseNote,
@@ -159,6 +162,28 @@ describe('who has the store', () => {
       ['other', 0],
       ['other', 6],
     ]);
+  });
+});
+
+describe('a person’s right', () => {
+  it('erases content of a sealed event, and the log still vouches for it', async () => {
+    const { first, sessions, size, before } = await sealed();
+    const open = sessions[1]?.[0] as TelltaleEvent & { content_salt: string };
+    const field = FIELDS.command_args;
+    const commitment = commitmentOf(open.content_salt, 'command_args', field, ['sh']);
+    await alter(
+      `UPDATE command_args = [], content_salt = '', erased = map('command_args', '${commitment}') ` +
+        `WHERE session_id = '${open.session_id}' AND seq = 0`,
+    );
+    const [head] = await headsAt(engine.store, [open]);
+    expect(head?.event_digest).toBe(digestOf(open));
+    expect((await headFaults(size, first.files.read)).slice(before.length)).toEqual([]);
+    await alter(
+      `UPDATE erased = map('command_args', '${'0'.repeat(64)}') ` +
+        `WHERE session_id = '${open.session_id}' AND seq = 0`,
+    );
+    const faults = (await headFaults(size, first.files.read)).slice(before.length);
+    expect(faults).toMatchObject([{ what: 'other', head: { seq: 0 } }]);
   });
 });
 
