@@ -88,7 +88,6 @@ function createSinks(settings: DetectionSettings, deps: Deps): Sink[] {
 export function createDetection(settings: DetectionSettings, deps: Deps): Detection {
   const { store, log, meter, clock } = deps;
   const rules = readRules(settings.folders).filter((rule) => scopeOf(rule) === 'session');
-  const { views } = createViews();
   const sinks = createSinks(settings, deps);
   const detect = createDetect({
     store,
@@ -97,7 +96,7 @@ export function createDetection(settings: DetectionSettings, deps: Deps): Detect
     clock,
     sinks,
     writer: createWriter(deps),
-    engine: createEngine(createRuleSet(rules), views),
+    engine: createEngine(createRuleSet(rules), createViews()),
     rules: new Set(rules.map(({ meta }) => meta.id)),
   });
   const abort = new AbortController();

@@ -35,12 +35,18 @@ export interface DetectLimits {
   readonly alertsPerRuleMax: number;
   /** How far behind the clock it is certain that nothing comes any more: absences fire then. */
   readonly latenessMs: number;
+  /** A session with an event that came too late is read again, at most so often … */
+  readonly rereadMs: number;
+  /** … and so many sessions between two looks for absences. */
+  readonly rereadsMax: number;
 }
 
 export const DETECT_LIMITS: DetectLimits = {
   sessionsMax: 50_000,
   alertsPerRuleMax: 200,
   latenessMs: 600_000,
+  rereadMs: 10_000,
+  rereadsMax: 20,
 };
 
 export interface DetectDeps {
@@ -62,7 +68,10 @@ export interface Detect {
    * rejects only where `signal` is aborted or the store is closed.
    */
   see(events: readonly TelltaleEvent[], signal: AbortSignal): Promise<void>;
-  /** Raises what is overdue: an event that should have come and did not. */
+  /**
+   * Raises what is overdue: an event that should have come and did not. Sessions in which an event
+   * came too late to be put in its place are read again.
+   */
   advance(signal: AbortSignal): Promise<void>;
   /** Another worker may have seen these sessions: everything is read again. */
   forget(): void;
@@ -80,39 +89,59 @@ interface Session {
   readonly withdrawn: Set<string>;
   /** Alerts raised, by rule. */
   readonly raised: Map<string, number>;
+  /** When it may be read again; reading a session costs what it is long. */
+  rereadNs: bigint;
+  stale: boolean;
 }
 
+/** Reading a session again may take one part in so many of the time. */
+const REREAD_SHARE = 20n;
+
 const nameOf = ({ tenant, session_id }: SessionKey) => `${session_id}/${tenant}`;
+
+/** A session as it is begun from what the table has of its alerts. */
+function sessionOf(key: SessionKey, stored: readonly StoredAlert[]): Session {
+  const raised = new Map<string, number>();
+  for (const { alert } of stored) raised.set(alert.rule.id, (raised.get(alert.rule.id) ?? 0) + 1);
+  return {
+    key,
+    raised,
+    seen: new Map(),
+    known: new Set(stored.map(fingerprintOf)),
+    withdrawn: new Set(stored.filter((one) => one.withdrawn).map(fingerprintOf)),
+    rereadNs: 0n,
+    stale: false,
+  };
+}
 
 export function createDetect(deps: DetectDeps): Detect {
   const { store, writer, log, meter, clock, engine } = deps;
   const limits = deps.limits ?? DETECT_LIMITS;
   /** In the order of last use. */
   const sessions = new Map<string, Session>();
-  const lost = { evicted: 0, late: 0 };
+  let evictedBefore = 0;
   const certainNs = () => clock.wallNs() - BigInt(limits.latenessMs) * 1_000_000n;
 
   /** Reads a session from the table, with what was just stored, and runs the rules over it. */
   async function open(key: SessionKey, signal: AbortSignal): Promise<Outcome> {
     const stored = await writer.persist(() => storedAlerts(store, key), 'alerts', signal);
-    const before = new Map(stored.map((one) => [one.alert.fingerprint, one]));
     const read = async () => {
-      engine.forget(key.tenant, key.session_id);
-      const session: Session = {
-        key,
-        seen: new Map(),
-        known: new Set(before.keys()),
-        withdrawn: new Set(stored.filter((one) => one.withdrawn).map(fingerprintOf)),
-        raised: new Map(),
-      };
+      const begunNs = clock.monotonicNs();
+      const session = sessionOf(key, stored);
       const found = new Map<string, Alert>();
       const take = ({ raised, withdrawn }: Outcome) => {
         for (const { fingerprint } of withdrawn) found.delete(fingerprint);
         for (const alert of raised) found.set(alert.fingerprint, alert);
       };
+      const replay = engine.replay(key);
       for await (const events of sessionHistory(store, key, signal))
-        take(engine.add(unseen(session, events)));
+        replay.add(unseen(session, events));
+      take(replay.finish());
       take(engine.advance(certainNs()));
+      const nowNs = clock.monotonicNs();
+      const pauseNs = BigInt(limits.rereadMs) * 1_000_000n;
+      const shareNs = (nowNs - begunNs) * REREAD_SHARE;
+      session.rereadNs = nowNs + (shareNs > pauseNs ? shareNs : pauseNs);
       sessions.set(nameOf(key), session);
       return found;
     };
@@ -122,7 +151,7 @@ export function createDetect(deps: DetectDeps): Detect {
       ({ alert, withdrawn }) =>
         !withdrawn && !found.has(alert.fingerprint) && deps.rules.has(alert.rule.id),
     );
-    return { raised: [...found.values()], withdrawn: gone.map(({ alert }) => alert) };
+    return { raised: [...found.values()], withdrawn: gone.map(({ alert }) => alert), stale: [] };
   }
 
   /** The events of a session that the engine has not seen, each stream in order. */
@@ -181,15 +210,14 @@ export function createDetect(deps: DetectDeps): Detect {
 
   /** What the engine had to let go is said once for each batch in which it grew. */
   function report(): void {
-    const { evicted, late, hits, groups } = engine.stats();
+    const { evicted, hits, groups } = engine.stats();
     meter.gauge('telltale.detect.hits', hits);
     meter.gauge('telltale.detect.groups', groups);
-    if (evicted > lost.evicted) {
-      meter.count('telltale.detect.evicted', evicted - lost.evicted);
-      log.warn('detect.evicted', { hits: evicted - lost.evicted });
+    if (evicted > evictedBefore) {
+      meter.count('telltale.detect.evicted', evicted - evictedBefore);
+      log.warn('detect.evicted', { states: evicted - evictedBefore });
     }
-    if (late > lost.late) meter.count('telltale.detect.late', late - lost.late);
-    Object.assign(lost, { evicted, late });
+    evictedBefore = evicted;
   }
 
   function bySession(events: readonly TelltaleEvent[]): Map<string, TelltaleEvent[]> {
@@ -213,7 +241,9 @@ export function createDetect(deps: DetectDeps): Detect {
     sessions.delete(nameOf(key));
     sessions.set(nameOf(key), session);
     const sorted = [...events].sort((a, b) => a.seq - b.seq);
-    return engine.add(unseen(session, sorted));
+    const outcome = engine.add(unseen(session, sorted));
+    if (outcome.stale.length > 0) session.stale = true;
+    return outcome;
   }
 
   /** Runs `work` for a session; what a rule breaks is told and costs that session's state only. */
@@ -244,8 +274,15 @@ export function createDetect(deps: DetectDeps): Detect {
       trim();
       report();
     },
-    advance: (signal) =>
-      guarded(undefined, signal, () => write(engine.advance(certainNs()), signal)),
+    async advance(signal) {
+      const nowNs = clock.monotonicNs();
+      const due = [...sessions.values()].filter((one) => one.stale && one.rereadNs <= nowNs);
+      for (const { key } of due.slice(0, limits.rereadsMax)) {
+        meter.count('telltale.detect.rereads', 1);
+        await guarded(key, signal, async () => write(await open(key, signal), signal));
+      }
+      await guarded(undefined, signal, () => write(engine.advance(certainNs()), signal));
+    },
     forget() {
       for (const { key } of sessions.values()) engine.forget(key.tenant, key.session_id);
       sessions.clear();

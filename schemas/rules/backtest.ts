@@ -83,7 +83,7 @@ export function createBacktest(
 
   function* finish(endNs: bigint = END_OF_TIME_NS): Generator<Alert> {
     for (const { tenant, rule, hits } of gathered.values()) {
-      const ordered = createOrdered(rule.matcher.stream, 0n, limits);
+      const ordered = createOrdered(rule.matcher.stream, END_OF_TIME_NS, limits, hits.length);
       const raised = [
         ...ordered.add(hits.sort(comparePositions)).raised,
         ...ordered.advance(endNs).raised,

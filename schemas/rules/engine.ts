@@ -20,45 +20,60 @@ import {
   type StreamRule,
   scopeOf,
   streamAlert,
-  type Views,
 } from './raise.ts';
 import { STREAM_LIMITS, type StreamLimits } from './rule.ts';
 import type { RuleSet } from './ruleset.ts';
+import type { ViewMaker } from './views.ts';
 
 export interface EngineLimits {
-  /** How much later than its neighbours an event may come and still count for stream rules. */
-  readonly latenessMs: number;
-  /** Hits kept over all groups. */
+  /** How much later than its neighbours an event may come and be put in its place at once. */
+  readonly keepMs: number;
+  /** Hits that are kept for that, of one rule in one session, and over all. */
+  readonly ruleHitsMax: number;
   readonly hitsMax: number;
+  /** Sessions whose state is held; the least recently used are forgotten. */
   readonly groupsMax: number;
   readonly stream: StreamLimits;
 }
 
 export const ENGINE_LIMITS: EngineLimits = {
-  latenessMs: 600_000,
-  hitsMax: 400_000,
+  keepMs: 15_000,
+  ruleHitsMax: 64,
+  hitsMax: 200_000,
   groupsMax: 50_000,
   stream: STREAM_LIMITS,
 };
+
+/** A session, as its events name it. */
+export type SessionName = Pick<TelltaleEvent, 'tenant' | 'session_id'>;
 
 export interface Outcome {
   readonly raised: readonly Alert[];
   /** Raised before, and not true any more now that a late event is in its place. */
   readonly withdrawn: readonly Alert[];
+  /** Sessions with an event that came too late: they are to be read again (`replay`). */
+  readonly stale: readonly SessionName[];
 }
 
 export interface EngineStats {
   readonly groups: number;
   readonly hits: number;
-  /** Hits thrown out for a limit: a rule may have missed something. */
+  /** Groups, and parts of rules' states, thrown out for a limit: a rule may have missed something. */
   readonly evicted: number;
-  /** Events that came too late to count for stream rules. */
-  readonly late: number;
+}
+
+/** All events of a session once more, in any number of pieces. */
+export interface Replay {
+  add(events: readonly TelltaleEvent[]): void;
+  /** What the rules say of them, as if nothing of the session had been seen before. */
+  finish(): Outcome;
 }
 
 export interface Engine {
   /** Takes events of any sessions; those of one stream in the order of their numbers. */
   add(events: readonly TelltaleEvent[]): Outcome;
+  /** Begins a session anew: its events are gathered first, and so none of them is late. */
+  replay(session: SessionName): Replay;
   /** No event before this time will come any more, in any group: absences fire. */
   advance(timeNs: bigint): Outcome;
   /** Forgets a session: it may be read again from the table. */
@@ -69,13 +84,20 @@ export interface Engine {
 interface Group {
   readonly tenant: string;
   readonly rules: Map<StreamRule, Ordered>;
-  newestNs: bigint;
 }
 
 interface Collected {
   readonly raised: Alert[];
   readonly withdrawn: Alert[];
+  readonly stale: Map<string, SessionName>;
 }
+
+const nothing = (): Collected => ({ raised: [], withdrawn: [], stale: new Map() });
+const outcomeOf = ({ raised, withdrawn, stale }: Collected): Outcome => ({
+  raised,
+  withdrawn,
+  stale: [...stale.values()],
+});
 
 type Pending = Map<Group, Map<StreamRule, KeptHit[]>>;
 
@@ -87,20 +109,19 @@ function listIn<K, V>(lists: Map<K, V[]>, key: K): V[] {
 
 export function createEngine(
   rules: RuleSet,
-  views: Views,
+  { views, lineage }: ViewMaker,
   limits: EngineLimits = ENGINE_LIMITS,
 ): Engine {
-  const latenessNs = BigInt(limits.latenessMs) * 1_000_000n;
+  const keepNs = BigInt(limits.keepMs) * 1_000_000n;
   const scopes = new Map(rules.rules.map((rule) => [rule, scopeOf(rule)]));
   /** In the order of last use. */
   const groups = new Map<string, Group>();
   let held = 0;
   let evicted = 0;
-  let late = 0;
 
   function groupOf({ tenant, session_id }: TelltaleEvent, rule: StreamRule): Group {
     const key = groupKey(tenant, session_id, scopes.get(rule) as Scope);
-    const group = groups.get(key) ?? { tenant, rules: new Map(), newestNs: 0n };
+    const group = groups.get(key) ?? { tenant, rules: new Map() };
     groups.delete(key);
     groups.set(key, group);
     return group;
@@ -120,56 +141,89 @@ export function createEngine(
     for (const { rule, hits: found } of hits) {
       if (!isStreamRule(rule)) continue;
       const group = groupOf(event, rule);
-      if (seen.timeNs < group.newestNs - latenessNs) {
-        late++;
-        continue;
-      }
-      if (seen.timeNs > group.newestNs) group.newestNs = seen.timeNs;
       const ofGroup = pending.get(group) ?? new Map<StreamRule, KeptHit[]>();
       pending.set(group, ofGroup);
       listIn(ofGroup, rule).push(keptHit(event, seen, found, rule));
     }
   }
 
+  function apply(group: Group, rule: StreamRule, hits: KeptHit[], into: Collected): void {
+    const ordered =
+      group.rules.get(rule) ??
+      createOrdered(rule.matcher.stream, keepNs, limits.stream, limits.ruleHitsMax);
+    group.rules.set(rule, ordered);
+    const before = ordered.size;
+    const changes = ordered.add(hits);
+    collect(group, rule, changes, into);
+    held += ordered.size - before;
+    if (!changes.stale) return;
+    for (const { session } of hits)
+      into.stale.set(session, { tenant: group.tenant, session_id: session });
+  }
+
+  function applyAll(pending: Pending, into: Collected): Outcome {
+    for (const [group, byRule] of pending)
+      for (const [rule, hits] of byRule) apply(group, rule, hits, into);
+    trim();
+    return outcomeOf(into);
+  }
+
   function add(events: readonly TelltaleEvent[]): Outcome {
-    const into: Collected = { raised: [], withdrawn: [] };
+    const into = nothing();
     const pending: Pending = new Map();
     for (const event of events) test(event, pending, into);
-    for (const [group, byRule] of pending)
-      for (const [rule, hits] of byRule) {
-        const ordered =
-          group.rules.get(rule) ?? createOrdered(rule.matcher.stream, latenessNs, limits.stream);
-        group.rules.set(rule, ordered);
-        const before = ordered.size;
-        collect(group, rule, ordered.add(hits), into);
-        held += ordered.size - before;
-      }
-    trim();
-    return into;
+    return applyAll(pending, into);
+  }
+
+  function forget(tenant: string, session: string): void {
+    drop(groupKey(tenant, session, 'session'));
+    lineage.forget(tenant, session);
+  }
+
+  function replay({ tenant, session_id }: SessionName): Replay {
+    forget(tenant, session_id);
+    const into = nothing();
+    const pending: Pending = new Map();
+    return {
+      add: (events) => {
+        for (const event of events) test(event, pending, into);
+      },
+      finish: () => applyAll(pending, into),
+    };
   }
 
   function advance(timeNs: bigint): Outcome {
-    const into: Collected = { raised: [], withdrawn: [] };
+    const into = nothing();
     for (const group of groups.values())
       for (const [rule, ordered] of group.rules)
         collect(group, rule, ordered.advance(timeNs), into);
-    return into;
+    return outcomeOf(into);
   }
 
-  function drop(key: string): number {
+  const sizeOf = (group: Group): number => {
+    let size = 0;
+    for (const ordered of group.rules.values()) size += ordered.size;
+    return size;
+  };
+
+  function drop(key: string): void {
     const group = groups.get(key);
-    if (group === undefined) return 0;
+    if (group === undefined) return;
     groups.delete(key);
-    const hits = [...group.rules.values()].reduce((sum, one) => sum + one.size, 0);
-    held -= hits;
-    return hits;
+    held -= sizeOf(group);
   }
 
-  /** The groups that were not used for longest go first. */
+  /** What was not used for longest keeps no hits any more, and beyond the limit is forgotten. */
   function trim(): void {
-    for (const key of groups.keys()) {
-      if (held <= limits.hitsMax && groups.size <= limits.groupsMax) return;
-      evicted += drop(key);
+    for (const [key, group] of groups) {
+      if (groups.size <= limits.groupsMax) break;
+      drop(key);
+      evicted += group.rules.size;
+    }
+    for (const group of groups.values()) {
+      if (held <= limits.hitsMax) return;
+      held -= sizeOf(group);
+      for (const ordered of group.rules.values()) ordered.settle();
     }
   }
 
@@ -177,13 +231,14 @@ export function createEngine(
     let ofRules = 0;
     for (const group of groups.values())
       for (const ordered of group.rules.values()) ofRules += ordered.evicted;
-    return { groups: groups.size, hits: held, evicted: evicted + ofRules, late };
+    return { groups: groups.size, hits: held, evicted: evicted + ofRules };
   }
 
   return {
     add,
+    replay,
     advance,
-    forget: (tenant, session) => void drop(groupKey(tenant, session, 'session')),
+    forget,
     stats,
   };
 }

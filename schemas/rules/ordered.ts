@@ -2,11 +2,12 @@
  * One stream rule over one group of events (a session, or a tenant), whatever order they come in.
  *
  * The rule's state takes events in the order of their time. What comes in that order goes straight
- * in. Behind it a second state, the *base*, follows at a distance of the lateness, and the hits
- * between the two are kept. What comes late is put in its place among these, and the state is made
- * anew from the base; firings that are new are raised, and firings that do not hold in the true
- * order are withdrawn. So the firings that stand are those of a run over all events in order, which
- * is what a backtest does, however long the rule's window is.
+ * in. Behind it a second state, the *base*, follows at a short distance, and the hits between the
+ * two are kept. What comes late is put in its place among these, and the state is made anew from
+ * the base; firings that are new are raised, and firings that do not hold in the true order are
+ * withdrawn. What comes too late even for the base makes the state *stale*: it goes on, and its
+ * owner begins it anew from all that is stored. So the firings that stand are those of a run over
+ * all events in order, which is what a backtest does, however long the rule's window is.
  */
 import type { Firing, Hit, StreamLimits, StreamMatcher, StreamState } from './rule.ts';
 import { createView, type FieldValue, type FieldView, type RuleEvent } from './values.ts';
@@ -46,6 +47,8 @@ export interface Standing {
 export interface Changes {
   readonly raised: readonly Standing[];
   readonly withdrawn: readonly Standing[];
+  /** A hit came too late to be put in its place: it was left out. */
+  readonly stale: boolean;
 }
 
 /** What a rule reads of a hit, copied out of the event so that the event can be let go. */
@@ -78,17 +81,19 @@ export interface Ordered {
   add(hits: readonly KeptHit[]): Changes;
   /** No hit before `timeNs` will be added any more. */
   advance(timeNs: bigint): Changes;
+  /** Gives the base all that is kept: no memory is held for what may come late. */
+  settle(): void;
   /** Hits that are kept. */
   readonly size: number;
-  /** Hits that a late one can't be put before any more, for the limit; and what the state let go. */
+  /** What the rule's state let go for its limits. */
   readonly evicted: number;
 }
 
-const NOTHING: Changes = { raised: [], withdrawn: [] };
+const NOTHING: Changes = { raised: [], withdrawn: [], stale: false };
 const NO_VIEWS: RuleEvent['views'] = [];
 
 /** How many hits one rule keeps of one group. */
-export const KEPT_HITS_MAX = 4096;
+export const KEPT_HITS_MAX = 64;
 
 /**
  * An event's name as the rule's state takes it: opaque to the state, and all that is told of the
@@ -109,23 +114,23 @@ const standingOf = ({ timeNs, key, events }: Firing): Standing => ({
 });
 
 /**
- * A rule over a group. `latenessNs` is how much later than its neighbours a hit may come; the
- * caller adds none that is later.
+ * A rule over a group. Hits that come at most `keepNs` later than their neighbours are put in their
+ * place, as long as no more than `keptMax` are kept.
  */
 export function createOrdered(
   matcher: StreamMatcher,
-  latenessNs: bigint,
+  keepNs: bigint,
   limits: StreamLimits,
   keptMax: number = KEPT_HITS_MAX,
 ): Ordered {
   /** Hits that the state has and the base has not, in order. */
   const kept: KeptHit[] = [];
   const base = matcher.open(limits);
+  /** The last hit that the base was given. */
+  let based: Position | undefined;
   let state = matcher.open(limits);
   let standing = new Map<string, Standing>();
   let advancedNs: bigint | undefined;
-  let evicted = 0;
-
   function feed(to: StreamState, hit: KeptHit): readonly Firing[] {
     return to.feed({ id: ticket(hit), timeNs: hit.timeNs, views: NO_VIEWS }, hit.hits);
   }
@@ -140,7 +145,7 @@ export function createOrdered(
   }
 
   /** Runs all that is kept through the base’s state, and says what is other than before. */
-  function rebuild(sinceNs: bigint): Changes {
+  function rebuild(sinceNs: bigint): Omit<Changes, 'stale'> {
     const before = standing;
     state = matcher.open(limits, base.save());
     standing = new Map();
@@ -164,42 +169,45 @@ export function createOrdered(
     kept.splice(low, 0, hit);
   }
 
-  /** Gives the base what no late hit can come before any more, and what is too much to keep. */
+  /** Gives the base the first `count` hits that are kept. */
+  function giveBase(count: number): void {
+    if (count === 0) return;
+    const given = kept.splice(0, count);
+    for (const hit of given) feed(base, hit);
+    const last = given.at(-1) as KeptHit;
+    based = { timeNs: last.timeNs, stream: last.stream, seq: last.seq };
+    for (const [name, { timeNs }] of standing) if (timeNs < last.timeNs) standing.delete(name);
+  }
+
   function trim(): void {
     const newest = kept.at(-1);
     if (newest === undefined) return;
-    const since = newest.timeNs - latenessNs;
-    let drop = 0;
-    while (drop < kept.length && (kept[drop] as KeptHit).timeNs < since) drop++;
-    const over = kept.length - drop - keptMax;
-    if (over > 0) {
-      evicted += over;
-      drop += over;
-    }
-    if (drop === 0) return;
-    for (const hit of kept.splice(0, drop)) feed(base, hit);
-    for (const [name, { timeNs }] of standing) if (timeNs < since) standing.delete(name);
+    const since = newest.timeNs - keepNs;
+    let count = Math.max(kept.length - keptMax, 0);
+    while (count < kept.length && (kept[count] as KeptHit).timeNs < since) count++;
+    giveBase(count);
   }
 
   function add(hits: readonly KeptHit[]): Changes {
-    if (hits.length === 0) return NOTHING;
-    const sorted = [...hits].sort(comparePositions);
-    const first = sorted[0] as KeptHit;
-    const last = kept.at(-1);
+    const inTime = hits.filter((hit) => based === undefined || comparePositions(hit, based) > 0);
+    const stale = inTime.length < hits.length;
+    const sorted = inTime.sort(comparePositions);
+    const first = sorted[0];
+    if (first === undefined) return { ...NOTHING, stale };
+    const last = kept.at(-1) ?? based;
     const late =
       (last !== undefined && comparePositions(first, last) < 0) ||
       (advancedNs !== undefined && first.timeNs < advancedNs);
-    let changes: Changes;
+    let changes: Omit<Changes, 'stale'>;
     if (late) {
       for (const hit of sorted) insert(hit);
       changes = rebuild(first.timeNs);
     } else {
       kept.push(...sorted);
-      const raised = sorted.flatMap((hit) => raise(feed(state, hit)));
-      changes = { raised, withdrawn: [] };
+      changes = { raised: sorted.flatMap((hit) => raise(feed(state, hit))), withdrawn: [] };
     }
     trim();
-    return changes;
+    return { ...changes, stale };
   }
 
   return {
@@ -207,13 +215,14 @@ export function createOrdered(
     advance(timeNs) {
       if (advancedNs !== undefined && timeNs <= advancedNs) return NOTHING;
       advancedNs = timeNs;
-      return { raised: raise(state.advance(timeNs)), withdrawn: [] };
+      return { ...NOTHING, raised: raise(state.advance(timeNs)) };
     },
+    settle: () => giveBase(kept.length),
     get size() {
       return kept.length;
     },
     get evicted() {
-      return evicted + state.stats().evicted;
+      return state.stats().evicted;
     },
   };
 }

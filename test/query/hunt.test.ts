@@ -194,7 +194,7 @@ detection:\n  s: { CommandLine|contains: ${JSON.stringify(hostile)} }\n  conditi
   });
 
   it('agrees with the live engine over the same sessions', () => {
-    const live = createEngine(createRuleSet(rules), createViews().views);
+    const live = createEngine(createRuleSet(rules), createViews());
     const raised = new Map<string, Alert>();
     for (const events of sessions)
       for (const alert of live.add(events).raised) raised.set(alert.fingerprint, alert);

@@ -75,11 +75,10 @@ function workerOn(store: Store, clock = fakeClock(), over = DETECT_LIMITS) {
     stop: async () => {},
   };
   const shared = { store, log, meter, clock, random };
-  const { views } = createViews();
   const detect = createDetect({
     ...shared,
     writer: createWriter(shared),
-    engine: createEngine(createRuleSet(rules), views, ENGINE_LIMITS),
+    engine: createEngine(createRuleSet(rules), createViews(), ENGINE_LIMITS),
     rules: new Set(rules.map(({ meta }) => meta.id)),
     sinks: [sink],
     limits: over,
@@ -235,6 +234,27 @@ describe('detect', () => {
     expect(next.told.withdrawn.map(({ fingerprint }) => fingerprint)).toEqual([
       raised?.fingerprint,
     ]);
+  });
+
+  it('reads a session again where an event came too late to be put in its place', async () => {
+    const one = stream();
+    const clock = fakeClock(START_NS);
+    const worker = workerOn(engine.store, clock);
+    // The secret is read a minute before what was stored before it, which is more than is kept.
+    await worker.ingest.take(batch(told(one, 0, [FILE, ...Array(70).fill(NET)])), never);
+    const first = worker.told.raised.length;
+    await worker.ingest.take(batch(told(one, 71, [{ ...FILE, pid: 9 }], 70)), never);
+    clock.advance(DETECT_LIMITS.rereadMs + 1);
+    await worker.detect.advance(never);
+    expect(worker.meter.counts.get('telltale.detect.rereads')).toBe(1);
+    const whole = workerOn(engine.store, clock);
+    await whole.ingest.take(batch(told(one, 72, [{ ...FILE, file_path: '/other' }])), never);
+    expect(whole.told).toEqual({ raised: [], withdrawn: [] });
+    expect(worker.told.raised.length).toBeGreaterThanOrEqual(first);
+    // It is not read again for nothing.
+    clock.advance(DETECT_LIMITS.rereadMs + 1);
+    await worker.detect.advance(never);
+    expect(worker.meter.counts.get('telltale.detect.rereads')).toBe(1);
   });
 
   it('holds one rule to so many alerts in a session, and counts the rest', async () => {
