@@ -9,7 +9,14 @@
  */
 import type { Alert } from '../alerts.ts';
 import type { TelltaleEvent } from '../registry.ts';
-import { type Changes, createOrdered, type KeptHit, type Ordered } from './ordered.ts';
+import {
+  type Changes,
+  comparePositions,
+  createOrdered,
+  type KeptHit,
+  type Ordered,
+  type Position,
+} from './ordered.ts';
 import {
   eventAlert,
   groupKey,
@@ -39,7 +46,7 @@ export interface EngineLimits {
 export const ENGINE_LIMITS: EngineLimits = {
   keepMs: 15_000,
   ruleHitsMax: 64,
-  hitsMax: 200_000,
+  hitsMax: 100_000,
   groupsMax: 50_000,
   stream: STREAM_LIMITS,
 };
@@ -84,6 +91,11 @@ export interface Engine {
 interface Group {
   readonly tenant: string;
   readonly rules: Map<StreamRule, Ordered>;
+  /**
+   * Of rules that nothing has opened: the place of the newest hit that was let go, because a later
+   * step without a first one matters to nobody. An opening before it makes the session stale.
+   */
+  readonly passed: Map<StreamRule, Position>;
 }
 
 interface Collected {
@@ -121,7 +133,7 @@ export function createEngine(
 
   function groupOf({ tenant, session_id }: TelltaleEvent, rule: StreamRule): Group {
     const key = groupKey(tenant, session_id, scopes.get(rule) as Scope);
-    const group = groups.get(key) ?? { tenant, rules: new Map() };
+    const group = groups.get(key) ?? { tenant, rules: new Map(), passed: new Map() };
     groups.delete(key);
     groups.set(key, group);
     return group;
@@ -147,7 +159,35 @@ export function createEngine(
     }
   }
 
-  function apply(group: Group, rule: StreamRule, hits: KeptHit[], into: Collected): void {
+  /**
+   * The hits that matter: while nothing has opened a match, those from the first that does on; the
+   * ones before it are let go. An opening before what was let go makes the session stale.
+   */
+  function opened(group: Group, rule: StreamRule, hits: KeptHit[], into: Collected): KeptHit[] {
+    const { opens } = rule.matcher.stream;
+    if (opens === undefined) return hits;
+    const sorted = hits.sort(comparePositions);
+    const first = sorted.findIndex((hit) => hit.hits.some(({ input }) => input <= opens));
+    const opening = sorted[first];
+    const passed = group.passed.get(rule);
+    if (opening !== undefined && passed !== undefined && comparePositions(opening, passed) < 0)
+      into.stale.set(opening.session, { tenant: group.tenant, session_id: opening.session });
+    if (group.rules.has(rule)) return sorted;
+    const matter = first < 0 ? [] : sorted.slice(first);
+    const newest = sorted.at(sorted.length - matter.length - 1);
+    if (newest !== undefined && matter.length < sorted.length) pass(group, rule, newest);
+    return matter;
+  }
+
+  function pass(group: Group, rule: StreamRule, { timeNs, stream, seq }: Position): void {
+    const before = group.passed.get(rule);
+    const place = { timeNs, stream, seq };
+    if (before === undefined || comparePositions(before, place) < 0) group.passed.set(rule, place);
+  }
+
+  function apply(group: Group, rule: StreamRule, all: KeptHit[], into: Collected): void {
+    const hits = opened(group, rule, all, into);
+    if (hits.length === 0) return;
     const ordered =
       group.rules.get(rule) ??
       createOrdered(rule.matcher.stream, keepNs, limits.stream, limits.ruleHitsMax);
@@ -159,6 +199,17 @@ export function createEngine(
     if (!changes.stale) return;
     for (const { session } of hits)
       into.stale.set(session, { tenant: group.tenant, session_id: session });
+  }
+
+  /** Keeps nothing for late hits any more, and lets go of states that wait for nothing. */
+  function settle(group: Group): void {
+    for (const [rule, ordered] of group.rules) {
+      held -= ordered.size;
+      ordered.settle();
+      if (!ordered.idle || rule.matcher.stream.opens === undefined) continue;
+      if (ordered.newest !== undefined) pass(group, rule, ordered.newest);
+      group.rules.delete(rule);
+    }
   }
 
   function applyAll(pending: Pending, into: Collected): Outcome {
@@ -194,9 +245,15 @@ export function createEngine(
 
   function advance(timeNs: bigint): Outcome {
     const into = nothing();
-    for (const group of groups.values())
-      for (const [rule, ordered] of group.rules)
+    for (const group of groups.values()) {
+      let newestNs = 0n;
+      for (const [rule, ordered] of group.rules) {
         collect(group, rule, ordered.advance(timeNs), into);
+        const newest = ordered.newest?.timeNs ?? 0n;
+        if (newest > newestNs) newestNs = newest;
+      }
+      if (newestNs < timeNs) settle(group);
+    }
     return outcomeOf(into);
   }
 
@@ -222,8 +279,7 @@ export function createEngine(
     }
     for (const group of groups.values()) {
       if (held <= limits.hitsMax) return;
-      held -= sizeOf(group);
-      for (const ordered of group.rules.values()) ordered.settle();
+      settle(group);
     }
   }
 

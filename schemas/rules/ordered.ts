@@ -9,6 +9,7 @@
  * owner begins it anew from all that is stored. So the firings that stand are those of a run over
  * all events in order, which is what a backtest does, however long the rule's window is.
  */
+import { keyValue } from './eql/key.ts';
 import type { Firing, Hit, StreamLimits, StreamMatcher, StreamState } from './rule.ts';
 import { createView, type FieldValue, type FieldView, type RuleEvent } from './values.ts';
 
@@ -51,12 +52,16 @@ export interface Changes {
   readonly stale: boolean;
 }
 
+/** Only equality is asked of a text: a long one is told by its hash. */
+const shortened = (value: FieldValue): FieldValue =>
+  Array.isArray(value) ? value.map(keyValue) : keyValue(value);
+
 /** What a rule reads of a hit, copied out of the event so that the event can be let go. */
 function project(view: FieldView, fields: readonly string[]): FieldView {
   const kept = new Map<string, FieldValue>();
   for (const name of fields) {
     const value = view.get(name);
-    if (value !== undefined) kept.set(name, value);
+    if (value !== undefined) kept.set(name, shortened(value));
   }
   return createView({ get: (name) => kept.get(name), names: () => [...kept.keys()] });
 }
@@ -85,6 +90,10 @@ export interface Ordered {
   settle(): void;
   /** Hits that are kept. */
   readonly size: number;
+  /** The place of the newest hit; undefined before the first. */
+  readonly newest: Position | undefined;
+  /** Nothing is kept and the state waits for nothing: it is as good as new for what comes later. */
+  readonly idle: boolean;
   /** What the rule's state let go for its limits. */
   readonly evicted: number;
 }
@@ -220,6 +229,13 @@ export function createOrdered(
     settle: () => giveBase(kept.length),
     get size() {
       return kept.length;
+    },
+    get newest() {
+      return kept.at(-1) ?? based;
+    },
+    get idle() {
+      const { groups, events } = state.stats();
+      return kept.length === 0 && groups === 0 && events === 0;
     },
     get evicted() {
       return state.stats().evicted;

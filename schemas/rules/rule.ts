@@ -106,6 +106,11 @@ export interface StreamMatcher {
   readonly groupBy: readonly (readonly string[])[];
   /** Inputs of which each must be hit before anything can fire; absent: any one may do. */
   readonly required?: readonly number[];
+  /**
+   * The input that opens a match: a hit of a later input matters only behind a hit of this one or
+   * of one before it. Absent where inputs may come in any order.
+   */
+  readonly opens?: number;
   /** Opens a fresh state, or the one that `save` gave. */
   open(limits?: StreamLimits, saved?: unknown): StreamState;
 }

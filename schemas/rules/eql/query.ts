@@ -90,6 +90,7 @@ function compileSequence(query: SequenceQuery, pipes: EqlQuery['pipes'], scope: 
   const groupBy = keys.map(namesOf);
   const stream: StreamMatcher = {
     inputs,
+    opens: query.steps.findIndex(({ missing }) => !missing),
     required: query.steps.flatMap(({ missing }, input) => (missing ? [] : [input])),
     // A pipe counts matches for ever.
     ...(query.maxspanNs === undefined || pipes.length > 0 ? {} : { windowNs: query.maxspanNs }),
