@@ -59,7 +59,7 @@ async function withWorker<T>(
     const brokers = await cluster.start();
     await ensureTopics(brokers, { partitions: PARTITIONS }, log);
     const store = path.join(dir, 'store');
-    await freshStoreApart(store);
+    await freshStore(store);
     const options: WorkerOptions = { brokers, store: `chdb:${store}` };
     worker = start('worker.ts', options);
     return await work({ brokers, worker, brokerPid: cluster.pids()[0] ?? 0 });
@@ -68,11 +68,6 @@ async function withWorker<T>(
     await cluster.stop();
     fs.rmSync(dir, { recursive: true, force: true });
   }
-}
-
-/** The engine holds one directory a process, and this one measures ceilings in others. */
-async function freshStoreApart(dir: string): Promise<void> {
-  await freshStore(dir);
 }
 
 interface Costs {
@@ -122,7 +117,7 @@ export async function throughput(seconds: number): Promise<object> {
       stored = message.stored ?? stored;
       if (generator.connected) generator.send({ stored });
     });
-    await told(generator, 'ready' as never);
+    await told<{ ready: boolean }>(generator, 'ready');
     await sleep(WARM_UP_MS);
     const pids = [worker.pid ?? 0, brokerPid, generator.pid ?? 0] as const;
     const [before, began, storedBefore] = [costsOf(...pids), performance.now(), stored];
@@ -161,7 +156,7 @@ export async function latency(seconds: number, rate: number): Promise<object> {
       stored = message.stored ?? stored;
       ages.push(...(message.agesMs ?? []));
     });
-    await told(generator, 'ready' as never);
+    await told<{ ready: boolean }>(generator, 'ready');
     const { sent } = await told<{ sent: number }>(generator, 'sent');
     while (stored < sent) await sleep(100);
     const found = told<{ rows: number; ids: number }>(worker, 'rows');
