@@ -66,19 +66,19 @@ const PLACE = new Set([
   'erased',
 ]);
 
-/** Changes, adds or removes one field of one event. Over many seeds: each field of each kind. */
-const editField: Mutate = (subject, dice) => {
-  const rows = coveredRows(subject);
-  const kind = dice.pick([...new Set(rows.map((row) => row.kind))]);
-  const row = dice.pick(rows.filter((one) => one.kind === kind));
-  const spec = kindSpec(row.kind as never);
-  const name = dice.pick(Object.keys(spec.fields).filter((one) => !PLACE.has(one)));
+/** Changes, adds or removes one field of one event; undefined where nothing would change by it. */
+export function editOne(
+  subject: Subject,
+  row: Wire,
+  name: string,
+  remove: boolean,
+  dice: Dice,
+): Mutation | undefined {
   const field = ALL_FIELDS[name] as Field;
   const erased = row.erased as Record<string, string> | undefined;
   if (erased !== undefined && name in erased) return undefined;
-  if (subject.clean.content === 'none' && field.content === true && row[name] === undefined)
-    return undefined;
-  const remove = row[name] !== undefined && !spec.required.has(name) && dice.chance(25);
+  const hidden = subject.clean.content === 'none' && field.content === true;
+  if (hidden && row[name] === undefined) return undefined;
   const files = changed(subject, (store) => {
     const own = find(store, row);
     if (remove) delete own[name];
@@ -92,6 +92,20 @@ const editField: Mutate = (subject, dice) => {
     files,
     targets: [around(subject, row.stream_id, row.seq, row.seq)],
   };
+}
+
+/** The fields of a kind that can be edited in place. */
+export const editable = (kind: string): readonly string[] =>
+  Object.keys(kindSpec(kind as never).fields).filter((name) => !PLACE.has(name));
+
+const editField: Mutate = (subject, dice) => {
+  const rows = coveredRows(subject);
+  const kind = dice.pick([...new Set(rows.map((row) => row.kind))]);
+  const row = dice.pick(rows.filter((one) => one.kind === kind));
+  const name = dice.pick(editable(row.kind));
+  const { required } = kindSpec(row.kind as never);
+  const remove = row[name] !== undefined && !required.has(name) && dice.chance(25);
+  return editOne(subject, row, name, remove, dice);
 };
 
 const editKind: Mutate = (subject, dice) => {
