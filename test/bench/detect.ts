@@ -20,14 +20,12 @@ import { parseArgs } from 'node:util';
 import { RE2JS } from 're2js';
 import {
   createEngine,
-  createLineage,
   createRuleSet,
+  createViews,
   decode,
-  eqlViews,
   loadRules,
   type Rule,
   recordView,
-  sigmaViews,
   type TelltaleEvent,
 } from '#schemas';
 import { readRuleFolder } from '../../deploy/rules/folder.ts';
@@ -102,11 +100,7 @@ async function engine(events: readonly TelltaleEvent[], rules: readonly Rule[]) 
   let raised = 0;
   let held = 0;
   const micros = await medianMicros(events.length, () => {
-    const lineage = createLineage();
-    const running = createEngine(createRuleSet(rules), (event) => {
-      const kin = lineage.observe(event);
-      return [...sigmaViews(event, kin), ...eqlViews(event, kin)];
-    });
+    const running = createEngine(createRuleSet(rules), createViews());
     raised = 0;
     // As they come in batches from a partition.
     for (let at = 0; at < events.length; at += 500)
