@@ -213,6 +213,21 @@ function churnPlan(dice: Dice, plan: Plan): Plan {
   };
 }
 
+/** Over HTTP: an insert lands late, and the store is away for longer than a request waits. */
+function awayPlan(dice: Dice, plan: Plan): Plan {
+  const faults = plan.collectors.flatMap(({ startMs }): Fault[] => {
+    const atMs = startMs + dice.int(100, 3_000);
+    const fault = (kind: FaultKind, after: number, forMs: number): Fault => {
+      return { atMs: atMs + after, kind, forMs, target: dice.int(0, 1000) };
+    };
+    return [
+      fault('tableLate', 0, dice.int(500, 2_500)),
+      fault('tableAway', dice.int(300, 2_500), dice.int(11_000, 18_000)),
+    ];
+  });
+  return { ...plan, faults: [...plan.faults, ...faults], ship: { ...plan.ship, lingerMs: 5 } };
+}
+
 export function planOf(seed: number): Plan {
   const dice = createDice(`plan/${seed}`);
   const http = dice.chance(0.25);
@@ -254,5 +269,6 @@ export function planOf(seed: number): Plan {
     fetchBytes: batchBytes + dice.int(500, 20_000),
     careless: dice.chance(0.1),
   };
-  return !http && dice.chance(0.25) ? churnPlan(dice, plan) : plan;
+  if (http) return remoteStore && dice.chance(0.5) ? awayPlan(dice, plan) : plan;
+  return dice.chance(0.25) ? churnPlan(dice, plan) : plan;
 }
