@@ -87,7 +87,7 @@ export function eventsReference(): string {
     '',
     ...Object.entries(SHAPES).map(([shape, meaning]) => `- ${shape}: ${meaning}`),
     '',
-    'Fields marked *Content* hold prompts, output or file content: read lazily, behind a scope of their own.',
+    'Fields marked *Content* may hold a person’s words or data: the chain covers a salted commitment to them, so they can be erased (README.md).',
     '',
     '## The envelope',
     '',
