@@ -138,11 +138,12 @@ export async function openEmbedded(
   settings: EmbeddedSettings = EMBEDDED_DEFAULTS,
 ): Promise<Store> {
   const open = opener(dir, settings);
-  const hatch = createHatch(dir);
   const control = createPool(1, open, log);
   const writers = createPool(1, open, log);
   const readers = createPool(settings.readers, open, log);
   await control.use(async () => {});
+  // Only now is the folder known to be this process's own.
+  const hatch = createHatch(dir);
   const watched = new Set<() => void>();
   let ended = false;
 

@@ -2,6 +2,7 @@
  * The Native format against JSONEachRow: the same lines by both roads are the same rows, for every
  * kind and every field at its extremes, and come back as the same bytes.
  */
+import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -89,7 +90,7 @@ describe('the hatch', () => {
   afterAll(() => fs.rmSync(dir, { recursive: true }));
 
   it('leaves nothing behind: not after success, failure or a crash', async () => {
-    fs.writeFileSync(path.join(dir, 'insert.native'), 'left behind');
+    fs.writeFileSync(path.join(dir, `insert-${randomUUID()}.native`), 'left behind');
     const hatch = createHatch(dir);
     expect(fs.readdirSync(dir)).toEqual([]);
     const read = async (file: string) => fs.readFileSync(file, 'utf8');
@@ -97,6 +98,17 @@ describe('the hatch', () => {
     const fail = hatch.through(Buffer.from('rows'), () => Promise.reject(new Error('no')));
     await expect(fail).rejects.toThrow('no');
     expect(fs.readdirSync(dir)).toEqual([]);
+  });
+
+  it('keeps inserts apart that are under way at once', async () => {
+    const hatches = [createHatch(dir), createHatch(dir)];
+    const reads = Array.from({ length: 20 }, (_, i) =>
+      hatches[i % 2]?.through(Buffer.from(`rows ${i}`), async (file) => {
+        await new Promise((resolve) => setImmediate(resolve));
+        return fs.readFileSync(file, 'utf8');
+      }),
+    );
+    expect(await Promise.all(reads)).toEqual(reads.map((_, i) => `rows ${i}`));
   });
 
   it('says busy when the disk takes nothing, and refused when the name is a pattern', async () => {
