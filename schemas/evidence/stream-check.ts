@@ -168,7 +168,9 @@ export function createStreamCheck(
   function noteFault({ kind, seq, range, what }: IntegrityFault): void {
     const [low, high] = range ?? [seq, seq];
     const line = places.lineOf(kind === 'missing' ? high + 1 : seq);
-    const place = { code: kind, file: EVENTS, line, ...at(low, high), what };
+    // Only checkpoints are handed over whole, so only they can hold what their kind does not have.
+    const code = kind === 'malformed' ? 'checkpoint_changed' : kind;
+    const place = { code, file: EVENTS, line, ...at(low, high), what };
     if (provesChange(kind)) findings.fault(place);
     else findings.stretch(place);
   }
