@@ -9,14 +9,8 @@
  */
 import type { Alert } from '../alerts.ts';
 import type { TelltaleEvent } from '../registry.ts';
-import {
-  type Changes,
-  comparePositions,
-  createOrdered,
-  type KeptHit,
-  type Ordered,
-  type Position,
-} from './ordered.ts';
+import { createGroup, type Group, type GroupLimits } from './group.ts';
+import type { Changes, KeptHit } from './ordered.ts';
 import {
   eventAlert,
   groupKey,
@@ -88,16 +82,6 @@ export interface Engine {
   stats(): EngineStats;
 }
 
-interface Group {
-  readonly tenant: string;
-  readonly rules: Map<StreamRule, Ordered>;
-  /**
-   * Of rules that nothing has opened: the place of the newest hit that was let go, because a later
-   * step without a first one matters to nobody. An opening before it makes the session stale.
-   */
-  readonly passed: Map<StreamRule, Position>;
-}
-
 interface Collected {
   readonly raised: Alert[];
   readonly withdrawn: Alert[];
@@ -124,7 +108,11 @@ export function createEngine(
   { views, lineage }: ViewMaker,
   limits: EngineLimits = ENGINE_LIMITS,
 ): Engine {
-  const keepNs = BigInt(limits.keepMs) * 1_000_000n;
+  const ofGroup: GroupLimits = {
+    keepNs: BigInt(limits.keepMs) * 1_000_000n,
+    ruleHitsMax: limits.ruleHitsMax,
+    stream: limits.stream,
+  };
   const scopes = new Map(rules.rules.map((rule) => [rule, scopeOf(rule)]));
   /** In the order of last use. */
   const groups = new Map<string, Group>();
@@ -133,7 +121,7 @@ export function createEngine(
 
   function groupOf({ tenant, session_id }: TelltaleEvent, rule: StreamRule): Group {
     const key = groupKey(tenant, session_id, scopes.get(rule) as Scope);
-    const group = groups.get(key) ?? { tenant, rules: new Map(), passed: new Map() };
+    const group = groups.get(key) ?? createGroup(tenant, ofGroup);
     groups.delete(key);
     groups.set(key, group);
     return group;
@@ -153,63 +141,20 @@ export function createEngine(
     for (const { rule, hits: found } of hits) {
       if (!isStreamRule(rule)) continue;
       const group = groupOf(event, rule);
-      const ofGroup = pending.get(group) ?? new Map<StreamRule, KeptHit[]>();
-      pending.set(group, ofGroup);
-      listIn(ofGroup, rule).push(keptHit(event, seen, found, rule));
+      const byRule = pending.get(group) ?? new Map<StreamRule, KeptHit[]>();
+      pending.set(group, byRule);
+      listIn(byRule, rule).push(keptHit(event, seen, found, rule));
     }
   }
 
-  /**
-   * The hits that matter: while nothing has opened a match, those from the first that does on; the
-   * ones before it are let go. An opening before what was let go makes the session stale.
-   */
-  function opened(group: Group, rule: StreamRule, hits: KeptHit[], into: Collected): KeptHit[] {
-    const { opens } = rule.matcher.stream;
-    if (opens === undefined) return hits;
-    const sorted = hits.sort(comparePositions);
-    const first = sorted.findIndex((hit) => hit.hits.some(({ input }) => input <= opens));
-    const opening = sorted[first];
-    const passed = group.passed.get(rule);
-    if (opening !== undefined && passed !== undefined && comparePositions(opening, passed) < 0)
-      into.stale.set(opening.session, { tenant: group.tenant, session_id: opening.session });
-    if (group.rules.has(rule)) return sorted;
-    const matter = first < 0 ? [] : sorted.slice(first);
-    const newest = sorted.at(sorted.length - matter.length - 1);
-    if (newest !== undefined && matter.length < sorted.length) pass(group, rule, newest);
-    return matter;
-  }
-
-  function pass(group: Group, rule: StreamRule, { timeNs, stream, seq }: Position): void {
-    const before = group.passed.get(rule);
-    const place = { timeNs, stream, seq };
-    if (before === undefined || comparePositions(before, place) < 0) group.passed.set(rule, place);
-  }
-
-  function apply(group: Group, rule: StreamRule, all: KeptHit[], into: Collected): void {
-    const hits = opened(group, rule, all, into);
-    if (hits.length === 0) return;
-    const ordered =
-      group.rules.get(rule) ??
-      createOrdered(rule.matcher.stream, keepNs, limits.stream, limits.ruleHitsMax);
-    group.rules.set(rule, ordered);
-    const before = ordered.size;
-    const changes = ordered.add(hits);
+  function apply(group: Group, rule: StreamRule, hits: KeptHit[], into: Collected): void {
+    const before = group.size;
+    const changes = group.apply(rule, hits);
+    held += group.size - before;
     collect(group, rule, changes, into);
-    held += ordered.size - before;
     if (!changes.stale) return;
     for (const { session } of hits)
       into.stale.set(session, { tenant: group.tenant, session_id: session });
-  }
-
-  /** Keeps nothing for late hits any more, and lets go of states that wait for nothing. */
-  function settle(group: Group): void {
-    for (const [rule, ordered] of group.rules) {
-      held -= ordered.size;
-      ordered.settle();
-      if (!ordered.idle || rule.matcher.stream.opens === undefined) continue;
-      if (ordered.newest !== undefined) pass(group, rule, ordered.newest);
-      group.rules.delete(rule);
-    }
   }
 
   function applyAll(pending: Pending, into: Collected): Outcome {
@@ -246,28 +191,16 @@ export function createEngine(
   function advance(timeNs: bigint): Outcome {
     const into = nothing();
     for (const group of groups.values()) {
-      let newestNs = 0n;
-      for (const [rule, ordered] of group.rules) {
-        collect(group, rule, ordered.advance(timeNs), into);
-        const newest = ordered.newest?.timeNs ?? 0n;
-        if (newest > newestNs) newestNs = newest;
-      }
-      if (newestNs < timeNs) settle(group);
+      const before = group.size;
+      for (const [rule, changes] of group.advance(timeNs)) collect(group, rule, changes, into);
+      held += group.size - before;
     }
     return outcomeOf(into);
   }
 
-  const sizeOf = (group: Group): number => {
-    let size = 0;
-    for (const ordered of group.rules.values()) size += ordered.size;
-    return size;
-  };
-
   function drop(key: string): void {
-    const group = groups.get(key);
-    if (group === undefined) return;
+    held -= groups.get(key)?.size ?? 0;
     groups.delete(key);
-    held -= sizeOf(group);
   }
 
   /** What was not used for longest keeps no hits any more, and beyond the limit is forgotten. */
@@ -275,18 +208,18 @@ export function createEngine(
     for (const [key, group] of groups) {
       if (groups.size <= limits.groupsMax) break;
       drop(key);
-      evicted += group.rules.size;
+      evicted += group.states;
     }
     for (const group of groups.values()) {
       if (held <= limits.hitsMax) return;
-      settle(group);
+      held -= group.size;
+      group.settle();
     }
   }
 
   function stats(): EngineStats {
     let ofRules = 0;
-    for (const group of groups.values())
-      for (const ordered of group.rules.values()) ofRules += ordered.evicted;
+    for (const group of groups.values()) ofRules += group.evicted;
     return { groups: groups.size, hits: held, evicted: evicted + ofRules };
   }
 
