@@ -21,7 +21,6 @@ import {
   type QueryLimits,
   REPLAYS_TABLE,
   type Row,
-  rowOf,
   type Sql,
   type Store,
   selectEvent,
@@ -202,7 +201,7 @@ export function createReplay({ store, ingest, log, meter }: ReplayDeps): Replay 
       const params = { tenant, session: session_id, stream: stream_id, seqs };
       for await (const rows of store.stream(sql(text, params), LIMITS))
         for (const row of rows) {
-          const event = fromRow(rowOf(row));
+          const event = fromRow(row);
           found.set(placeOf(event), digestOf(event));
         }
     }

@@ -12,7 +12,6 @@ import {
   type QueryLimits,
   type Row,
   type Rule,
-  rowOf,
   type TelltaleEvent,
   type Views,
 } from '#schemas';
@@ -73,7 +72,7 @@ function columnsFor(rules: readonly Rule[]): readonly string[] {
 /** A row of a kind that this program does not know has no rule either. */
 function eventOf(row: Row): TelltaleEvent | undefined {
   try {
-    return fromRow(rowOf(row));
+    return fromRow(row);
   } catch {
     return undefined;
   }

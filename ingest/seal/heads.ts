@@ -14,7 +14,6 @@ import {
   type Head,
   headOf,
   type QueryLimits,
-  rowOf,
   type Sql,
   type Store,
   selectEvent,
@@ -96,7 +95,7 @@ function placesSql(columns: string, places: readonly Place[]): Sql {
 export async function headsAt(store: Store, places: readonly Place[]): Promise<Head[]> {
   if (places.length === 0) return [];
   const rows = await store.query(placesSql(selectEvent(), places), LIMITS);
-  return rows.flatMap((row) => headOf(fromRow(rowOf(row))) ?? []);
+  return rows.flatMap((row) => headOf(fromRow(row)) ?? []);
 }
 
 /** When the newest of these rows was written, in milliseconds; undefined where none is there. */
