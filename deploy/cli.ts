@@ -12,7 +12,9 @@ interface Command {
 const COMMANDS: Readonly<Record<string, Command>> = {
   up: {
     summary: 'everything on this machine: embedded store, ingest and query, no broker',
-    usage: 'up [--data DIR] [--port N] [--witness URL=VKEY]…',
+    usage:
+      'up [--data DIR] [--port N] [--witness URL=VKEY]… [--rules DIR]… [--no-rules] ' +
+      '[--alertmanager URL] [--webhook URL]',
     load: async () => (await import('./commands/up.ts')).up,
   },
   run: {
@@ -31,8 +33,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     load: async () => (await import('./commands/timeline.ts')).sessions,
   },
   rules: {
-    summary: 'compile rules, run their examples, or match them against a file of events',
-    usage: 'rules check DIR | test DIR | match --rules DIR --events FILE [--json]',
+    summary: 'compile rules, run their examples, match them against a file or against the store',
+    usage:
+      'rules check DIR | test DIR | match --rules DIR --events FILE | ' +
+      'backtest [--rules DIR]… [--from TIME] [--until TIME] [--to URL | --store URL] [--json]',
     load: async () => (await import('./commands/rules.ts')).rules,
   },
   export: {
