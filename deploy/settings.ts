@@ -4,6 +4,7 @@
  */
 import os from 'node:os';
 import path from 'node:path';
+import { ALERTS_TOPIC } from '#schemas';
 import { UsageError } from './process/lifecycle.ts';
 
 export const DEFAULT_PORT = 4560;
@@ -34,6 +35,7 @@ export const RULE_FLAGS = {
   'no-rules': { type: 'boolean', default: false },
   alertmanager: { type: 'string' },
   webhook: { type: 'string' },
+  'alert-topic': { type: 'string', default: ALERTS_TOPIC },
 } as const;
 
 interface RuleFlags {
@@ -41,6 +43,17 @@ interface RuleFlags {
   readonly 'no-rules': boolean;
   readonly alertmanager?: string | undefined;
   readonly webhook?: string | undefined;
+  readonly 'alert-topic': string;
+}
+
+const TOPIC_NAME = /^[A-Za-z0-9._-]{1,249}$/;
+
+/** The topic of alerts where there are brokers; `none` is for no topic. */
+function alertTopic(name: string, list: readonly string[] | undefined) {
+  if (list === undefined || name === 'none') return {};
+  if (!TOPIC_NAME.test(name))
+    throw new UsageError(`--alert-topic ${JSON.stringify(name)}: give a topic's name, or none`);
+  return { alertTopic: { brokers: list, topic: name } };
 }
 
 function webUrl(flag: string, text: string | undefined): string | undefined {
@@ -49,8 +62,15 @@ function webUrl(flag: string, text: string | undefined): string | undefined {
   throw new UsageError(`--${flag} ${text}: give an http:// or https:// URL`);
 }
 
-/** Which rules run and where alerts go; `shipped` are the folders that come with the product. */
-export function ruleSettings(flags: RuleFlags, shipped: readonly string[]) {
+/**
+ * Which rules run and where alerts go; `shipped` are the folders that come with the product, `list`
+ * the brokers where there are some.
+ */
+export function ruleSettings(
+  flags: RuleFlags,
+  shipped: readonly string[],
+  list?: readonly string[],
+) {
   const alertmanagerUrl = webUrl('alertmanager', flags.alertmanager ?? env.TELLTALE_ALERTMANAGER);
   const webhookUrl = webUrl('webhook', flags.webhook ?? env.TELLTALE_WEBHOOK);
   const webhookSecret = env.TELLTALE_WEBHOOK_SECRET;
@@ -59,6 +79,7 @@ export function ruleSettings(flags: RuleFlags, shipped: readonly string[]) {
     ...(alertmanagerUrl === undefined ? {} : { alertmanagerUrl }),
     ...(webhookUrl === undefined ? {} : { webhookUrl }),
     ...(webhookSecret === undefined ? {} : { webhookSecret }),
+    ...alertTopic(flags['alert-topic'], list),
   };
 }
 

@@ -21,3 +21,8 @@ export const EVENTS_TOPIC_SETTINGS: Readonly<Record<string, string>> = {
   'max.message.bytes': String(FRAME_BYTES_MAX + 1024 * 1024),
   'cleanup.policy': 'delete',
 };
+
+/** Topic settings of the alerts, which are kept as long as the cluster keeps what it deletes. */
+export const ALERTS_TOPIC_SETTINGS: Readonly<Record<string, string>> = {
+  'cleanup.policy': 'delete',
+};

@@ -57,7 +57,10 @@ export async function ingest(args: string[]): Promise<number> {
   const store = await openWhenFree(url, log);
   const shared = { store, log, meter: createMeter(), clock: createClock(), random: systemRandom };
   const detection = createDetection(
-    { ...ruleSettings(values, SHIPPED_RULES), queryUrl: () => values['query-url'] },
+    {
+      ...ruleSettings(values, SHIPPED_RULES, list.split(',')),
+      queryUrl: () => values['query-url'],
+    },
     shared,
   );
   const consumer = createConsumer({

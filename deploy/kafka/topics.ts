@@ -3,7 +3,13 @@
  * administration client, apart from the two files that produce and consume; nothing else uses it.
  */
 import { Kafka, logLevel } from 'kafkajs';
-import { EVENTS_TOPIC, EVENTS_TOPIC_SETTINGS, type Log } from '#schemas';
+import {
+  ALERTS_TOPIC,
+  ALERTS_TOPIC_SETTINGS,
+  EVENTS_TOPIC,
+  EVENTS_TOPIC_SETTINGS,
+  type Log,
+} from '#schemas';
 
 export interface TopicSettings {
   readonly partitions: number;
@@ -12,6 +18,8 @@ export interface TopicSettings {
 }
 
 export const TOPIC_DEFAULTS: TopicSettings = { partitions: 12 };
+/** Alerts are few; a consumer that wants them all reads all partitions. */
+const ALERT_PARTITIONS = 3;
 
 const adminOf = (brokers: readonly string[], log: Log) =>
   new Kafka({
@@ -38,9 +46,29 @@ export async function committedOffsets(
   }
 }
 
+type Admin = ReturnType<Kafka['admin']>;
+
+async function create(
+  admin: Admin,
+  topic: string,
+  numPartitions: number,
+  copies: number,
+  settings: Readonly<Record<string, string>>,
+): Promise<boolean> {
+  const configEntries = [
+    ...Object.entries(settings).map(([name, value]) => ({ name, value })),
+    { name: 'min.insync.replicas', value: String(copies > 1 ? copies - 1 : 1) },
+  ];
+  return admin.createTopics({
+    waitForLeaders: true,
+    topics: [{ topic, numPartitions, replicationFactor: copies, configEntries }],
+  });
+}
+
 /**
- * Creates the events topic when it is not there. An existing topic is left as it is, and a setting
- * of it that differs from ours is said so: batches are cut by the broker's time stamps.
+ * Creates the topics that are not there: events and alerts. An existing one is left as it is, and a
+ * setting of the events topic that differs from ours is said so: batches are cut by the broker's
+ * time stamps. What is given back is of the events topic.
  */
 export async function ensureTopics(
   brokers: readonly string[],
@@ -52,21 +80,10 @@ export async function ensureTopics(
   try {
     const cluster = await admin.describeCluster();
     const copies = settings.replicationFactor ?? Math.min(3, cluster.brokers.length);
-    const created = await admin.createTopics({
-      waitForLeaders: true,
-      topics: [
-        {
-          topic: EVENTS_TOPIC,
-          numPartitions: settings.partitions,
-          replicationFactor: copies,
-          configEntries: [
-            ...Object.entries(EVENTS_TOPIC_SETTINGS).map(([name, value]) => ({ name, value })),
-            { name: 'min.insync.replicas', value: String(copies > 1 ? copies - 1 : 1) },
-          ],
-        },
-      ],
-    });
+    const { partitions } = settings;
+    const created = await create(admin, EVENTS_TOPIC, partitions, copies, EVENTS_TOPIC_SETTINGS);
     if (!created) await compareSettings(admin, log);
+    await create(admin, ALERTS_TOPIC, ALERT_PARTITIONS, copies, ALERTS_TOPIC_SETTINGS);
     const { topics } = await admin.fetchTopicMetadata({ topics: [EVENTS_TOPIC] });
     return { created, partitions: topics[0]?.partitions.length ?? 0 };
   } finally {
@@ -77,7 +94,7 @@ export async function ensureTopics(
 /** The broker's number of a topic among its resources (Kafka protocol, ConfigResource.Type). */
 const TOPIC_RESOURCE = 2;
 
-async function compareSettings(admin: ReturnType<Kafka['admin']>, log: Log): Promise<void> {
+async function compareSettings(admin: Admin, log: Log): Promise<void> {
   const { resources } = await admin.describeConfigs({
     includeSynonyms: false,
     resources: [{ type: TOPIC_RESOURCE, name: EVENTS_TOPIC }],

@@ -18,6 +18,7 @@ import {
 import { ALERTMANAGER_DEFAULTS, createAlertmanager } from '../../ingest/detect/alertmanager.ts';
 import { createDetect, type Detect } from '../../ingest/detect/live.ts';
 import type { Sink } from '../../ingest/detect/sink.ts';
+import { createTopicSink, TOPIC_SINK_DEFAULTS } from '../../ingest/detect/topic.ts';
 import { createWebhook, WEBHOOK_DEFAULTS } from '../../ingest/detect/webhook.ts';
 import { createWriter } from '../../ingest/write.ts';
 import { UsageError } from '../process/lifecycle.ts';
@@ -37,6 +38,7 @@ export interface DetectionSettings {
   readonly alertmanagerUrl?: string;
   readonly webhookUrl?: string;
   readonly webhookSecret?: string;
+  readonly alertTopic?: { readonly brokers: readonly string[]; readonly topic: string };
   /** Where the query service is reached, for links in alerts; asked when one is made. */
   readonly queryUrl: () => string;
 }
@@ -81,6 +83,8 @@ function createSinks(settings: DetectionSettings, deps: Deps): Sink[] {
     const { webhookUrl: url, webhookSecret: secret } = settings;
     sinks.push(createWebhook({ ...WEBHOOK_DEFAULTS, url, secret }, shared));
   }
+  if (settings.alertTopic !== undefined)
+    sinks.push(createTopicSink({ ...TOPIC_SINK_DEFAULTS, ...settings.alertTopic }, shared));
   return sinks;
 }
 
