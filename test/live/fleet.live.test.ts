@@ -53,5 +53,5 @@ describe('several workers', () => {
     expect(found.produced).toBeGreaterThan(EVENTS / 2);
     expect(isWhole(found)).toBe(true);
     expect(counts).toMatchObject({ workerKills: 1, workerPauses: 1, joins: 1 });
-  }, 120_000);
+  }, 180_000);
 });
