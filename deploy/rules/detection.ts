@@ -16,8 +16,9 @@ import {
   scopeOf,
 } from '#schemas';
 import { ALERTMANAGER_DEFAULTS, createAlertmanager } from '../../ingest/detect/alertmanager.ts';
+import { createDelivery } from '../../ingest/detect/delivery.ts';
 import { createDetect, type Detect } from '../../ingest/detect/live.ts';
-import type { Sink } from '../../ingest/detect/sink.ts';
+import type { Sink, SinkDeps } from '../../ingest/detect/sink.ts';
 import { createTopicSink, TOPIC_SINK_DEFAULTS } from '../../ingest/detect/topic.ts';
 import { createWebhook, WEBHOOK_DEFAULTS } from '../../ingest/detect/webhook.ts';
 import { createWriter } from '../../ingest/write.ts';
@@ -67,11 +68,15 @@ export function readRules(folders: readonly string[]): readonly Rule[] {
   return loaded.flatMap(({ rules }) => rules);
 }
 
-function createSinks(settings: DetectionSettings, deps: Deps): Sink[] {
+function createSinks(
+  settings: DetectionSettings,
+  deps: Deps,
+  delivered: NonNullable<SinkDeps['delivered']>,
+): readonly Sink[] {
   const { log, meter, clock } = deps;
   const link = ({ session_id, events }: Alert) =>
     `${settings.queryUrl()}/v1/sessions/${session_id}/story#${events[0]?.id ?? ''}`;
-  const shared = { log, meter, clock, link };
+  const shared = { log, meter, clock, link, delivered };
   const sinks: Sink[] = [];
   if (settings.alertmanagerUrl !== undefined)
     sinks.push(
@@ -92,14 +97,19 @@ function createSinks(settings: DetectionSettings, deps: Deps): Sink[] {
 export function createDetection(settings: DetectionSettings, deps: Deps): Detection {
   const { store, log, meter, clock } = deps;
   const rules = readRules(settings.folders).filter((rule) => scopeOf(rule) === 'session');
-  const sinks = createSinks(settings, deps);
+  const writer = createWriter(deps);
+  const delivery = createDelivery({
+    ...deps,
+    writer,
+    sinks: (delivered) => createSinks(settings, deps, delivered),
+  });
   const detect = createDetect({
     store,
     log,
     meter,
     clock,
-    sinks,
-    writer: createWriter(deps),
+    writer,
+    sinks: [delivery],
     engine: createEngine(createRuleSet(rules), createViews()),
     rules: new Set(rules.map(({ meta }) => meta.id)),
   });
@@ -109,7 +119,7 @@ export function createDetection(settings: DetectionSettings, deps: Deps): Detect
     detect,
     rules,
     async start() {
-      for (const sink of sinks) await sink.start();
+      await delivery.start();
       stopTimer = clock.every(ADVANCE_MS, () => {
         detect.advance(abort.signal).catch((error) => {
           if (!abort.signal.aborted) log.error('detect.advance_failed', { error: String(error) });
@@ -119,7 +129,7 @@ export function createDetection(settings: DetectionSettings, deps: Deps): Detect
     async stop() {
       stopTimer();
       abort.abort();
-      for (const sink of sinks) await sink.stop();
+      await delivery.stop();
     },
   };
 }

@@ -163,6 +163,7 @@ export function createAlertmanager(settings: AlertmanagerSettings, deps: SinkDep
 
   return {
     name,
+    repeatsMs: settings.firingMs,
     raise,
     withdraw,
     async start() {

@@ -78,3 +78,34 @@ export async function storedAlerts(
   const rows = await store.query({ text, params: { tenant, session: session_id } }, LIMITS);
   return rows.map((row) => ({ alert: alertOf(row), withdrawn: row.newest === 'withdrawn' }));
 }
+
+/** Of which sink, and how far back, alerts are looked for that it was not told of. */
+export interface Undelivered {
+  readonly sink: string;
+  readonly hours: number;
+  /** Alerts not older than this count as not delivered in any case. */
+  readonly repeatsMs: number;
+  readonly limit: number;
+}
+
+/**
+ * Alerts of all tenants that stand and that a sink's receiver was not noted to have, the oldest
+ * first, by the engine's own clock. Rejects with `StoreError`.
+ */
+export async function undelivered(
+  store: Store,
+  { sink, hours, repeatsMs, limit }: Undelivered,
+): Promise<readonly Alert[]> {
+  const text = `SELECT ${ALERT_COLUMNS} FROM ${ALERTS_TABLE} AS a
+    WHERE raised_at >= now64(3) - toIntervalHour({hours:UInt32})
+      AND (raised_at >= now64(3) - toIntervalMillisecond({repeats:UInt32})
+        OR a.fingerprint NOT IN (SELECT fingerprint FROM ${ALERT_STATES_TABLE}
+          WHERE state = 'delivered' AND note = {sink:String}))
+      AND a.fingerprint NOT IN (SELECT fingerprint FROM ${ALERT_STATES_TABLE}
+        WHERE state IN ('withdrawn', 'standing')
+        GROUP BY fingerprint HAVING argMax(state, changed_at) = 'withdrawn')
+    ORDER BY raised_at, first_ts LIMIT 1 BY fingerprint LIMIT {limit:UInt32}`;
+  const params = { hours, repeats: repeatsMs, sink, limit };
+  const rows = await store.query({ text, params }, LIMITS);
+  return rows.map(alertOf);
+}

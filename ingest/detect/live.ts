@@ -10,11 +10,7 @@
  * session is begun anew from the table with its next event.
  */
 import {
-  ALERT_STATES_TABLE,
-  ALERTS_TABLE,
   type Alert,
-  alertLine,
-  alertStateLine,
   type Clock,
   type Engine,
   type Log,
@@ -24,8 +20,9 @@ import {
   StoreError,
   type TelltaleEvent,
 } from '#schemas';
-import { slotsOf, type Writer } from '../write.ts';
+import type { Writer } from '../write.ts';
 import { type SessionKey, type StoredAlert, sessionHistory, storedAlerts } from './history.ts';
+import { type Book, createRaiser, openBook } from './raise.ts';
 import type { Sink } from './sink.ts';
 
 export interface DetectLimits {
@@ -77,18 +74,11 @@ export interface Detect {
   forget(): void;
 }
 
-const fingerprintOf = ({ alert }: StoredAlert) => alert.fingerprint;
-
 interface Session {
   readonly key: SessionKey;
   /** The last number of each stream that the engine has seen. */
   readonly seen: Map<string, number>;
-  /** Fingerprints that are stored already. */
-  readonly known: Set<string>;
-  /** Those of them that were withdrawn since. */
-  readonly withdrawn: Set<string>;
-  /** Alerts raised, by rule. */
-  readonly raised: Map<string, number>;
+  readonly book: Book;
   /** When it may be read again; reading a session costs what it is long. */
   rereadNs: bigint;
   stale: boolean;
@@ -100,25 +90,20 @@ const REREAD_SHARE = 20n;
 const nameOf = ({ tenant, session_id }: SessionKey) => `${session_id}/${tenant}`;
 
 /** A session as it is begun from what the table has of its alerts. */
-function sessionOf(key: SessionKey, stored: readonly StoredAlert[]): Session {
-  const raised = new Map<string, number>();
-  for (const { alert } of stored) raised.set(alert.rule.id, (raised.get(alert.rule.id) ?? 0) + 1);
-  return {
-    key,
-    raised,
-    seen: new Map(),
-    known: new Set(stored.map(fingerprintOf)),
-    withdrawn: new Set(stored.filter((one) => one.withdrawn).map(fingerprintOf)),
-    rereadNs: 0n,
-    stale: false,
-  };
-}
+const sessionOf = (key: SessionKey, stored: readonly StoredAlert[]): Session => ({
+  key,
+  seen: new Map(),
+  book: openBook(stored),
+  rereadNs: 0n,
+  stale: false,
+});
 
 export function createDetect(deps: DetectDeps): Detect {
   const { store, writer, log, meter, clock, engine } = deps;
   const limits = deps.limits ?? DETECT_LIMITS;
   /** In the order of last use. */
   const sessions = new Map<string, Session>();
+  const raiser = createRaiser(deps, limits.alertsPerRuleMax);
   let evictedBefore = 0;
   const certainNs = () => clock.wallNs() - BigInt(limits.latenessMs) * 1_000_000n;
 
@@ -163,42 +148,8 @@ export function createDetect(deps: DetectDeps): Detect {
     });
   }
 
-  /** Notes a raised alert: is it new, does it stand again, or is it one too many or known? */
-  function sort(alert: Alert): 'new' | 'again' | 'nothing' {
-    const session = sessions.get(nameOf(alert));
-    if (session === undefined) return 'new';
-    if (session.withdrawn.delete(alert.fingerprint)) return 'again';
-    if (session.known.has(alert.fingerprint)) return 'nothing';
-    session.known.add(alert.fingerprint);
-    const count = (session.raised.get(alert.rule.id) ?? 0) + 1;
-    session.raised.set(alert.rule.id, count);
-    if (count <= limits.alertsPerRuleMax) return 'new';
-    meter.count('telltale.detect.alerts_suppressed', 1);
-    if (count === limits.alertsPerRuleMax + 1)
-      log.warn('detect.alerts_suppressed', { rule: alert.rule.id, session: alert.session_id });
-    return 'nothing';
-  }
-
-  async function write({ raised, withdrawn }: Outcome, signal: AbortSignal): Promise<void> {
-    if (raised.length === 0 && withdrawn.length === 0) return;
-    for (const alert of withdrawn) sessions.get(nameOf(alert))?.withdrawn.add(alert.fingerprint);
-    const sorted = raised.map((alert) => ({ alert, as: sort(alert) }));
-    const alerts = sorted.filter(({ as }) => as === 'new').map(({ alert }) => alert);
-    const again = sorted.filter(({ as }) => as === 'again').map(({ alert }) => alert);
-    const nowMs = Number(clock.wallNs() / 1_000_000n);
-    const why = 'an event that came late changed the order';
-    const states = [
-      ...withdrawn.map((alert) => alertStateLine(alert, 'withdrawn', 'engine', why, nowMs)),
-      ...again.map((alert) => alertStateLine(alert, 'standing', 'engine', why, nowMs + 1)),
-    ];
-    await writer.insert(ALERTS_TABLE, slotsOf(alerts.map(alertLine)), 'alerts', signal);
-    await writer.insert(ALERT_STATES_TABLE, slotsOf(states), 'alerts', signal);
-    meter.count('telltale.detect.alerts', alerts.length);
-    for (const sink of deps.sinks) {
-      sink.withdraw(withdrawn);
-      sink.raise([...alerts, ...again]);
-    }
-  }
+  const write = (outcome: Outcome, signal: AbortSignal) =>
+    raiser.write(outcome, (alert) => sessions.get(nameOf(alert))?.book, signal);
 
   function trim(): void {
     for (const [name, { key }] of sessions) {

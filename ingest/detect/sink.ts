@@ -6,6 +6,8 @@ import type { Alert, Clock, Log, Meter, Part } from '#schemas';
 
 export interface Sink extends Part {
   readonly name: string;
+  /** A receiver that forgets has to be told again after a restart, so long after an alert was raised. */
+  readonly repeatsMs?: number;
   /** Takes alerts for delivery. An alert that was taken before is not taken twice. */
   raise(alerts: readonly Alert[]): void;
   /** These do not hold any more. */
