@@ -166,16 +166,17 @@ function parse(text: string, file: string, lines: LineCounter): Document.Parsed[
   }
 }
 
-function toMap(file: string, lines: LineCounter, document: Document.Parsed): MapNode {
+function toNode(file: string, lines: LineCounter, document: Document.Parsed): MapNode | ListNode {
   const [error] = document.errors;
   if (error !== undefined)
     refuse('yaml', placeOf({ file, lines }, error.pos[0]), `is no YAML: ${error.message}`);
   const walk: Walk = { file, lines, document, nodes: 0, aliases: 0 };
   const node = convert(walk, document.contents, placeOf(walk, document.range[0]), 0);
-  if (node.type !== 'map')
-    return refuse('shape', node.place, 'a rule is a map of keys such as title and detection');
-  return node;
+  return node.type === 'scalar' ? noMap(node) : node;
 }
+
+const noMap = ({ place }: Node): never =>
+  refuse('shape', place, 'a rule is a map of keys such as title and detection');
 
 /** Behind an explicit `---` the parser gives an empty scalar where nothing stands. */
 function isEmpty({ contents, errors }: Document.Parsed): boolean {
@@ -184,16 +185,25 @@ function isEmpty({ contents, errors }: Document.Parsed): boolean {
 }
 
 /**
- * Reads the documents of one file; each is a map, or the fault that it is refused for. A document
- * without any content, such as the one behind a trailing `---`, is left out.
+ * Reads the documents of one file; each is a map or a list, or the fault that it is refused for. A
+ * document without any content, such as the one behind a trailing `---`, is left out.
  */
-export function readDocuments(text: string, file: string): readonly Outcome<MapNode>[] {
+export function readNodes(text: string, file: string): readonly Outcome<MapNode | ListNode>[] {
   const lines = new LineCounter();
   const parsed = outcome(() => parse(text, file, lines));
   if (!parsed.ok) return [parsed];
   return parsed.value
     .filter((document) => !isEmpty(document))
-    .map((document) => outcome(() => toMap(file, lines, document)));
+    .map((document) => outcome(() => toNode(file, lines, document)));
+}
+
+/** The same of a file in which a list is no document. */
+export function readDocuments(text: string, file: string): readonly Outcome<MapNode>[] {
+  return readNodes(text, file).map((document) =>
+    !document.ok || document.value.type === 'map'
+      ? (document as Outcome<MapNode>)
+      : outcome(() => noMap((document as { value: ListNode }).value)),
+  );
 }
 
 /** A text value, or the refusal that says which key needs one. */

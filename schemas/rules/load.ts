@@ -1,9 +1,10 @@
 /**
- * A folder of rules: documents of both languages, with the references between them resolved. Each
+ * A folder of rules: documents of all languages, with the references between them resolved. Each
  * document is compiled or refused on its own; a rule that needs a refused one is refused with it.
  */
-import { at, type MapNode, readDocuments, type Warning } from './document.ts';
+import { at, type ListNode, type MapNode, readNodes, type Warning } from './document.ts';
 import { compileEql } from './eql/compile.ts';
+import { compileFalco } from './falco/compile.ts';
 import { type Fault, type Outcome, outcome, quoted } from './faults.ts';
 import type { Rule } from './rule.ts';
 import { type Correlation, readCorrelation } from './sigma/correlation.ts';
@@ -84,15 +85,24 @@ export function loadRules(files: readonly RuleFile[], options: LoadOptions = {})
   const faults: Fault[] = [];
   const refused = new Set<string>();
   const compiled: Compiled[] = [];
+  /** A list is a file of Falco's; all of them together are one program. */
+  const lists: ListNode[] = [];
   for (const { file, text } of files)
-    for (const document of readDocuments(text, file)) {
-      const result: Outcome<Compiled> = document.ok
-        ? outcome(() => compile(document.value, placeholders))
-        : document;
+    for (const document of readNodes(text, file)) {
+      if (!document.ok) {
+        faults.push(document.fault);
+        continue;
+      }
+      const { value } = document;
+      if (value.type === 'list') {
+        lists.push(value);
+        continue;
+      }
+      const result: Outcome<Compiled> = outcome(() => compile(value, placeholders));
       if (result.ok) compiled.push(result.value);
       else {
         faults.push(result.fault);
-        if (document.ok) for (const name of namesOf(document.value)) refused.add(name);
+        for (const name of namesOf(value)) refused.add(name);
       }
     }
   const ofType = <T extends Compiled['type']>(type: T) =>
@@ -103,8 +113,9 @@ export function loadRules(files: readonly RuleFile[], options: LoadOptions = {})
     filters: ofType('filter'),
     refused,
   });
-  faults.push(...linked.faults);
-  const all = [...linked.rules, ...ofType('eql').map(({ rule }) => rule)];
+  const falco = compileFalco(lists);
+  faults.push(...linked.faults, ...falco.faults);
+  const all = [...linked.rules, ...ofType('eql').map(({ rule }) => rule), ...falco.rules];
   const rules = withoutTwins(all, faults).map(licensed(files));
   return {
     rules,

@@ -1,5 +1,5 @@
 /**
- * The typed rule: what both languages compile to, and all that an engine knows of a rule. A rule
+ * The typed rule: what all languages compile to, and all that an engine knows of a rule. A rule
  * tests one event at a time (`EventMatcher`), or holds state over many (`StreamMatcher`), and then
  * it names the tests that its state is made of, so that an engine can index all tests together.
  */
@@ -26,7 +26,7 @@ export interface RuleMeta extends Place {
   readonly tags: readonly string[];
   readonly references: readonly string[];
   readonly falsepositives: readonly string[];
-  readonly language: 'sigma' | 'eql';
+  readonly language: 'sigma' | 'eql' | 'falco';
   readonly logsource: Logsource;
 }
 
