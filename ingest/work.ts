@@ -66,7 +66,7 @@ export interface Worker {
 
 export const HEARTBEAT_MS = 3_000;
 /** Between two looks at a tail that is still open. */
-const TAIL_POLL_MS = 50;
+const TAIL_POLL_MS = 125;
 /** How long stopping waits for the batch at hand. */
 const STOP_GRACE_MS = 8_000;
 
@@ -127,13 +127,17 @@ export function createWorker(deps: WorkDeps): Worker {
   }
 
   /** The batches of a fetch that are whole: all closed ones, and the tail when its time has come. */
-  async function wholeBatches(fetched: Fetched, mine: number) {
+  async function wholeBatches(fetched: Fetched, mine: number, member: Membership) {
     const { partition, messages, highWatermark } = fetched;
     if (!ends.has(partition)) {
       const { offset, note } = await deps.committedOf(partition);
-      // Somebody has gone further than this fetch: it is a former member's, who does not know yet.
-      const isLate = BigInt(messages[0]?.offset ?? offset) < BigInt(offset);
-      if (mine !== generation || isLate) return [];
+      if (mine !== generation) return [];
+      // Somebody has gone further than this fetch: a former member, who does not know yet, or one
+      // whose client went on from an old place. Going on from what is committed is right for both.
+      if (BigInt(messages[0]?.offset ?? offset) < BigInt(offset)) {
+        member.resolve(offset);
+        return [];
+      }
       ends.set(partition, { end: endIn(note), isOurs: false });
     }
     const { closed, tail } = cutFrom(messages, limits, ends.get(partition)?.end);
@@ -161,7 +165,7 @@ export function createWorker(deps: WorkDeps): Worker {
     const { partition } = fetched;
     const mine = generation;
     const isMine = () => mine === generation && member.isCurrent();
-    const batches = await wholeBatches(fetched, mine);
+    const batches = await wholeBatches(fetched, mine, member);
     for (const [i, messages] of batches.entries()) {
       if (stopping.signal.aborted || !isMine()) return;
       await announce(partition, messages, member);
