@@ -2,7 +2,7 @@
  * The statements of a backtest. The first finds the sessions of which a rule could say anything;
  * the second reads of those the rows that matter to its rules, and no others. Pure.
  */
-import { type Literals, REGISTRY, type RowTest, type RuleNeed, selectEvent } from '#schemas';
+import { createRowSql, PROCESS_KINDS, type RowTest, type RuleNeed, selectEvent } from '#schemas';
 import { type Condition, condition, type ScopedSql, select } from './sql.ts';
 
 /** Nanoseconds since 1970, decimal; both ends belong to it. */
@@ -14,47 +14,6 @@ export interface Span {
 /** A rule's place among the needs, by session. */
 export type Sessions = ReadonlyMap<string, readonly number[]>;
 
-/** The most literals of one call; the engine takes 255 in one of its searches. */
-const NEEDLES_MAX = 250;
-/** Rows that start or end a process, for the names of those who act. */
-const PROCESS_KINDS = [...REGISTRY.values()]
-  .filter(({ role }) => role === 'process_start' || role === 'process_end')
-  .map(({ kind }) => kind);
-
-/** Writes conditions, and binds each value once. */
-function createWriter() {
-  const params: Record<string, readonly string[]> = {};
-  const names = new Map<string, string>();
-
-  function bind(values: readonly string[], type: string): string {
-    const key = `${type}\n${JSON.stringify(values)}`;
-    const name = names.get(key) ?? `v${names.size}`;
-    names.set(key, name);
-    params[name] = values;
-    return `{${name}:Array(${type})}`;
-  }
-
-  function literals({ columns, needles }: Literals): string {
-    const sorted = [...new Set(needles)].sort();
-    const chunks: string[] = [];
-    for (let at = 0; at < sorted.length; at += NEEDLES_MAX) {
-      const bound = bind(sorted.slice(at, at + NEEDLES_MAX), 'String');
-      for (const column of columns) chunks.push(`multiSearchAny(lowerUTF8(${column}), ${bound})`);
-    }
-    return chunks.join(' OR ');
-  }
-
-  function row({ kinds, literals: some }: RowTest): string {
-    const ofKind = `has(${bind(kinds, 'String')}, toString(kind))`;
-    return some === undefined ? ofKind : `${ofKind} AND (${some.map(literals).join(' OR ')})`;
-  }
-
-  const rows = (tests: readonly RowTest[]): string =>
-    tests.length === 0 ? 'false' : tests.map((test) => `(${row(test)})`).join(' OR ');
-
-  return { params, bind, row, rows };
-}
-
 /** When a rule takes an event for having happened: as `ruleTimeNs` has it. */
 const RULE_TIME = 'toUnixTimestamp64Nano(least(ts, observed_ts))';
 
@@ -65,7 +24,7 @@ export function huntSessionsPlan(
   span: Span,
   limit: number,
 ): ScopedSql {
-  const write = createWriter();
+  const write = createRowSql();
   const any = (tests: readonly RowTest[]) => `countIf(${write.rows(tests)}) > 0`;
   const needOf = ({ rows, required }: RuleNeed): string =>
     required.length > 0
@@ -115,7 +74,7 @@ export function huntRowsPlan(
   sessions: Sessions,
   columns: readonly string[],
 ): ScopedSql {
-  const write = createWriter();
+  const write = createRowSql();
   const bySessions = new Map<string, RowTest[]>();
   for (const [test, wanted] of wantedRows(needs, sessions)) {
     if (wanted.size === 0) continue;

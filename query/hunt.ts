@@ -5,6 +5,7 @@
 import {
   type Alert,
   BacktestError,
+  columnsFor,
   createBacktest,
   createRuleSet,
   fromRow,
@@ -17,7 +18,6 @@ import {
 } from '#schemas';
 import { QueryError } from './errors.ts';
 import { huntRowsPlan, huntSessionsPlan, type Sessions, type Span } from './hunt-plan.ts';
-import { CONTENT, NARROW } from './plan.ts';
 import type { Runner } from './run.ts';
 
 /** The most sessions that one backtest looks into. */
@@ -58,15 +58,6 @@ export interface HuntOptions {
   readonly views: () => Views;
   readonly span: Span;
   readonly progress?: (done: HuntStats) => void;
-}
-
-/** Columns that the rules may read: the narrow ones, and long texts where a rule asks for them. */
-function columnsFor(rules: readonly Rule[]): readonly string[] {
-  const inputs = rules.flatMap(({ matcher }) =>
-    matcher.type === 'event' ? [matcher.test] : matcher.stream.inputs,
-  );
-  const asked = new Set(inputs.flatMap(({ fields }) => fields ?? CONTENT));
-  return [...NARROW, ...CONTENT.filter((name) => asked.has(name))];
 }
 
 /** A row of a kind that this program does not know has no rule either. */

@@ -37,7 +37,13 @@ export {
   sessionScore,
 } from './rules/baseline.ts';
 export { RULE_FILE_BYTES_MAX } from './rules/document.ts';
-export { createEngine, ENGINE_LIMITS, type Engine, type Outcome } from './rules/engine.ts';
+export {
+  createEngine,
+  ENGINE_LIMITS,
+  type Engine,
+  type EngineLimits,
+  type Outcome,
+} from './rules/engine.ts';
 export { END_OF_TIME_NS } from './rules/eql/pipes.ts';
 export { eqlViews } from './rules/eql/taxonomy.ts';
 export { type Fault as RuleFault, faultText } from './rules/faults.ts';
@@ -51,6 +57,7 @@ export {
   type RuleNeed,
 } from './rules/preselect.ts';
 export { scopeOf, type Views } from './rules/raise.ts';
+export { columnsFor, createRowSql, PROCESS_KINDS, type RowSql } from './rules/row-sql.ts';
 export * from './rules/rule.ts';
 export { createRuleSet, type Evaluation, type RuleSet } from './rules/ruleset.ts';
 export { sigmaViews } from './rules/sigma/taxonomy.ts';
