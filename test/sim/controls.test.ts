@@ -18,7 +18,7 @@ const FOUND: Readonly<Record<keyof Controls, readonly [seed: number, says: RegEx
   noRecovery: [3, /stored twice/],
   noForget: [412, /stored twice/],
   noCutNote: [60, /stored twice/],
-  noFence: [426, /stored twice/],
+  noFence: [271, /stored twice/],
   commitFirst: [1, /lost|did not drain/],
   ackAtOnce: [2, /came after|lost/],
   severalPartitions: [1, /lost/],
