@@ -11,7 +11,10 @@ const RULE_FILE = /\.ya?ml$/;
 export const EXAMPLES_SUFFIX = '.examples.ndjson';
 
 /** Licence files that stand beside rules, and the SPDX id of what they say. */
-const LICENSES: Readonly<Record<string, string>> = { 'LICENSE.Detection.Rules.md': 'DRL-1.1' };
+const LICENSES: Readonly<Record<string, string>> = {
+  'LICENSE.Detection.Rules.md': 'DRL-1.1',
+  'LICENSE.Apache-2.0': 'Apache-2.0',
+};
 
 function licenseOf(folder: string): string | undefined {
   const name = Object.keys(LICENSES).find((one) => fs.existsSync(path.join(folder, one)));
