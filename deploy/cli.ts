@@ -59,7 +59,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   ingest: {
     summary: 'the ingest worker: Kafka to ClickHouse',
     usage:
-      'ingest --kafka HOST:PORT,… --store http://…|chdb:DIR [--group NAME] | ' +
+      'ingest --kafka HOST:PORT,… --store http://…|chdb:DIR [--group NAME] [--fleet-rules] | ' +
       'ingest replay-dead --store URL [--kafka …] [--reason R] [--session S] [--dry-run]',
     load: async () => (await import('./commands/ingest.ts')).ingest,
   },

@@ -43,6 +43,7 @@ export async function ingest(args: string[]): Promise<number> {
       store: { type: 'string' },
       group: { type: 'string', default: DEFAULT_GROUP },
       'query-url': { type: 'string', default: DEFAULT_URL },
+      'fleet-rules': { type: 'boolean', default: false },
       ...RULE_FLAGS,
     },
   });
@@ -56,11 +57,9 @@ export async function ingest(args: string[]): Promise<number> {
   const log = serviceLog('ingest', logLevel());
   const store = await openWhenFree(url, log);
   const shared = { store, log, meter: createMeter(), clock: createClock(), random: systemRandom };
+  const rules = ruleSettings(values, SHIPPED_RULES, list.split(','));
   const detection = createDetection(
-    {
-      ...ruleSettings(values, SHIPPED_RULES, list.split(',')),
-      queryUrl: () => values['query-url'],
-    },
+    { ...rules, fleetRules: values['fleet-rules'], queryUrl: () => values['query-url'] },
     shared,
   );
   const consumer = createConsumer({

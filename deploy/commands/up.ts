@@ -39,7 +39,7 @@ export interface UpOptions {
   readonly tenant: string;
   readonly witnesses?: readonly WitnessAddress[];
   /** Rules to run over what comes in; absent: none. */
-  readonly rules?: Omit<DetectionSettings, 'queryUrl'>;
+  readonly rules?: Omit<DetectionSettings, 'queryUrl' | 'fleetRules'>;
   readonly log: Log;
 }
 
@@ -71,7 +71,7 @@ export function createUp(options: UpOptions): Up {
     const dir = path.join(options.data, 'tlog');
     const witnesses = options.witnesses ?? [];
     seal = await openSeal({ ...shared, origin: undefined, dir, witnesses });
-    const rules = { folders: [], ...options.rules, queryUrl: () => url };
+    const rules = { folders: [], ...options.rules, fleetRules: true, queryUrl: () => url };
     detection = createDetection(rules, shared);
     app = Fastify({ logger: false, forceCloseConnections: true });
     const ingest = createIngest({ ...shared, detect: detection.detect });

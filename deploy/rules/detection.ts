@@ -17,6 +17,7 @@ import {
 } from '#schemas';
 import { ALERTMANAGER_DEFAULTS, createAlertmanager } from '../../ingest/detect/alertmanager.ts';
 import { createDelivery } from '../../ingest/detect/delivery.ts';
+import { createFleet } from '../../ingest/detect/fleet.ts';
 import { createDetect, type Detect } from '../../ingest/detect/live.ts';
 import type { Sink, SinkDeps } from '../../ingest/detect/sink.ts';
 import { createTopicSink, TOPIC_SINK_DEFAULTS } from '../../ingest/detect/topic.ts';
@@ -39,6 +40,8 @@ export interface DetectionSettings {
   readonly alertmanagerUrl?: string;
   readonly webhookUrl?: string;
   readonly webhookSecret?: string;
+  /** Whether rules of a whole tenant run here; in one process of an installation they do. */
+  readonly fleetRules: boolean;
   readonly alertTopic?: { readonly brokers: readonly string[]; readonly topic: string };
   /** Where the query service is reached, for links in alerts; asked when one is made. */
   readonly queryUrl: () => string;
@@ -93,10 +96,12 @@ function createSinks(
   return sinks;
 }
 
-/** The live side of the rules whose state stays within a session. */
+/** The live side of rules. */
 export function createDetection(settings: DetectionSettings, deps: Deps): Detection {
   const { store, log, meter, clock } = deps;
-  const rules = readRules(settings.folders).filter((rule) => scopeOf(rule) === 'session');
+  const all = readRules(settings.folders);
+  const rules = all.filter((rule) => scopeOf(rule) === 'session');
+  const tenantRules = settings.fleetRules ? all.filter((rule) => scopeOf(rule) === 'tenant') : [];
   const writer = createWriter(deps);
   const delivery = createDelivery({
     ...deps,
@@ -113,13 +118,19 @@ export function createDetection(settings: DetectionSettings, deps: Deps): Detect
     engine: createEngine(createRuleSet(rules), createViews()),
     rules: new Set(rules.map(({ meta }) => meta.id)),
   });
+  const fleet = createFleet({
+    ...{ store, log, meter, clock, writer },
+    rules: tenantRules,
+    sinks: [delivery],
+  });
   const abort = new AbortController();
   let stopTimer = () => {};
   return {
     detect,
-    rules,
+    rules: [...rules, ...tenantRules],
     async start() {
       await delivery.start();
+      await fleet.start();
       stopTimer = clock.every(ADVANCE_MS, () => {
         detect.advance(abort.signal).catch((error) => {
           if (!abort.signal.aborted) log.error('detect.advance_failed', { error: String(error) });
@@ -129,6 +140,7 @@ export function createDetection(settings: DetectionSettings, deps: Deps): Detect
     async stop() {
       stopTimer();
       abort.abort();
+      await fleet.stop();
       await delivery.stop();
     },
   };

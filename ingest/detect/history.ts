@@ -51,7 +51,8 @@ export async function* sessionHistory(
     yield rows.flatMap((row) => eventOf(row) ?? []);
 }
 
-function eventOf(row: Row): TelltaleEvent | undefined {
+/** The event of a row; undefined where this program does not know its kind. */
+export function eventOf(row: Row): TelltaleEvent | undefined {
   try {
     return fromRow(rowOf(row));
   } catch {
@@ -65,15 +66,18 @@ export interface StoredAlert {
   readonly withdrawn: boolean;
 }
 
+/** The newest word on whether an alert of {tenant} holds, by its fingerprint `of`. */
+export const newestStates = `SELECT fingerprint AS of, argMax(state, changed_at) AS newest
+  FROM ${ALERT_STATES_TABLE}
+  WHERE tenant = {tenant:String} AND state IN ('withdrawn', 'standing') GROUP BY fingerprint`;
+
 /** The alerts that the table has of a session. Rejects with `StoreError`. */
 export async function storedAlerts(
   store: Store,
   { tenant, session_id }: SessionKey,
 ): Promise<readonly StoredAlert[]> {
-  const text = `SELECT ${ALERT_COLUMNS}, newest FROM ${ALERTS_TABLE} AS a LEFT JOIN (
-      SELECT fingerprint AS of, argMax(state, changed_at) AS newest FROM ${ALERT_STATES_TABLE}
-      WHERE tenant = {tenant:String} AND state IN ('withdrawn', 'standing') GROUP BY fingerprint
-    ) AS s ON a.fingerprint = s.of
+  const text = `SELECT ${ALERT_COLUMNS}, newest FROM ${ALERTS_TABLE} AS a
+    LEFT JOIN (${newestStates}) AS s ON a.fingerprint = s.of
     ${WHERE} ORDER BY raised_at LIMIT 1 BY fingerprint`;
   const rows = await store.query({ text, params: { tenant, session: session_id } }, LIMITS);
   return rows.map((row) => ({ alert: alertOf(row), withdrawn: row.newest === 'withdrawn' }));
