@@ -33,6 +33,8 @@ export const brokers = (): string | undefined => env.KAFKA_BROKERS;
 export const RULE_FLAGS = {
   rules: { type: 'string', multiple: true, default: [] as string[] },
   'no-rules': { type: 'boolean', default: false },
+  baseline: { type: 'string' },
+  'no-baseline': { type: 'boolean', default: false },
   alertmanager: { type: 'string' },
   webhook: { type: 'string' },
   'alert-topic': { type: 'string', default: ALERTS_TOPIC },
@@ -41,6 +43,8 @@ export const RULE_FLAGS = {
 interface RuleFlags {
   readonly rules: readonly string[];
   readonly 'no-rules': boolean;
+  readonly baseline?: string | undefined;
+  readonly 'no-baseline': boolean;
   readonly alertmanager?: string | undefined;
   readonly webhook?: string | undefined;
   readonly 'alert-topic': string;
@@ -62,20 +66,22 @@ function webUrl(flag: string, text: string | undefined): string | undefined {
   throw new UsageError(`--${flag} ${text}: give an http:// or https:// URL`);
 }
 
-/**
- * Which rules run and where alerts go; `shipped` are the folders that come with the product, `list`
- * the brokers where there are some.
- */
-export function ruleSettings(
-  flags: RuleFlags,
-  shipped: readonly string[],
-  list?: readonly string[],
-) {
+/** What comes with the product: rule folders, and the file of the learned baseline. */
+export interface Shipped {
+  readonly folders: readonly string[];
+  readonly baseline: string;
+}
+
+/** Which rules run and where alerts go; `list`: the brokers, where there are some. */
+export function ruleSettings(flags: RuleFlags, shipped: Shipped, list?: readonly string[]) {
   const alertmanagerUrl = webUrl('alertmanager', flags.alertmanager ?? env.TELLTALE_ALERTMANAGER);
   const webhookUrl = webUrl('webhook', flags.webhook ?? env.TELLTALE_WEBHOOK);
   const webhookSecret = env.TELLTALE_WEBHOOK_SECRET;
+  const off = flags['no-baseline'] || (flags['no-rules'] && flags.baseline === undefined);
+  const baseline = off ? undefined : (flags.baseline ?? shipped.baseline);
   return {
-    folders: [...(flags['no-rules'] ? [] : shipped), ...flags.rules],
+    folders: [...(flags['no-rules'] ? [] : shipped.folders), ...flags.rules],
+    ...(baseline === undefined ? {} : { baseline }),
     ...(alertmanagerUrl === undefined ? {} : { alertmanagerUrl }),
     ...(webhookUrl === undefined ? {} : { webhookUrl }),
     ...(webhookSecret === undefined ? {} : { webhookSecret }),

@@ -56,7 +56,7 @@ export {
   type RowTest,
   type RuleNeed,
 } from './rules/preselect.ts';
-export { scopeOf, type Views } from './rules/raise.ts';
+export { ruleTimeNs, scopeOf, type Views } from './rules/raise.ts';
 export { columnsFor, createRowSql, PROCESS_KINDS, type RowSql } from './rules/row-sql.ts';
 export * from './rules/rule.ts';
 export { createRuleSet, type Evaluation, type RuleSet } from './rules/ruleset.ts';

@@ -11,6 +11,7 @@ export const DEAD_TABLE = `${DATABASE}.dead_letters`;
 export const REPLAYS_TABLE = `${DATABASE}.dead_replays`;
 export const ERASURES_TABLE = `${DATABASE}.erasures`;
 export const STREAMS_TABLE = `${DATABASE}.streams`;
+export const BASELINE_TABLE = `${DATABASE}.baseline`;
 export const MIGRATIONS_TABLE = `${DATABASE}.migrations`;
 
 /** One column of `events`, as DDL. */
@@ -130,6 +131,23 @@ export function streamsView(): string {
 SELECT tenant, session_id, stream_id, min(ts) AS first_ts, max(ts) AS last_ts, max(seq) AS last_seq,
   max(toString(agent)) AS agent, max(toString(host)) AS host, max(toString(user)) AS user
 FROM ${EVENTS_TABLE} GROUP BY tenant, session_id, stream_id`;
+}
+
+/**
+ * CREATE TABLE of the learned baseline: how often a step came behind the steps before it, for an
+ * agent in its workspace. Rows of the same n-gram add up.
+ */
+export function baselineTable(): string {
+  return `CREATE TABLE ${BASELINE_TABLE} (
+  tenant LowCardinality(String),
+  agent LowCardinality(String),
+  workspace String COMMENT 'Where the session began: its working directory.',
+  context String COMMENT 'Up to three steps before it, the oldest first; ^ is the beginning.',
+  token LowCardinality(String) COMMENT 'The step: kind, program or tool, path, host and outcome by class.',
+  count UInt64
+) ENGINE = SummingMergeTree(count)
+ORDER BY (tenant, agent, workspace, context, token)
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1`;
 }
 
 /**

@@ -7,7 +7,7 @@ import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts, UsageError } from '../process/lifecycle.ts';
 import { serviceLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
-import { createDetection, SHIPPED_RULES } from '../rules/detection.ts';
+import { createDetection, SHIPPED } from '../rules/detection.ts';
 import { brokers, DEFAULT_URL, logLevel, RULE_FLAGS, ruleSettings, storeUrl } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
 
@@ -57,7 +57,7 @@ export async function ingest(args: string[]): Promise<number> {
   const log = serviceLog('ingest', logLevel());
   const store = await openWhenFree(url, log);
   const shared = { store, log, meter: createMeter(), clock: createClock(), random: systemRandom };
-  const rules = ruleSettings(values, SHIPPED_RULES, list.split(','));
+  const rules = ruleSettings(values, SHIPPED, list.split(','));
   const detection = createDetection(
     { ...rules, fleetRules: values['fleet-rules'], queryUrl: () => values['query-url'] },
     shared,

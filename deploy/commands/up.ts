@@ -18,7 +18,7 @@ import {
   createDetection,
   type Detection,
   type DetectionSettings,
-  SHIPPED_RULES,
+  SHIPPED,
 } from '../rules/detection.ts';
 import {
   DEFAULT_PORT,
@@ -125,7 +125,7 @@ export async function up(args: string[]): Promise<number> {
     port: portOf(values.port, DEFAULT_PORT),
     tenant: values.tenant ?? tenant(),
     witnesses: values.witness.map(witnessOf),
-    rules: ruleSettings(values, SHIPPED_RULES),
+    rules: ruleSettings(values, SHIPPED),
     log,
   });
   const start = async () => {

@@ -16,6 +16,7 @@ import {
   scopeOf,
 } from '#schemas';
 import { ALERTMANAGER_DEFAULTS, createAlertmanager } from '../../ingest/detect/alertmanager.ts';
+import { createLiveBaseline } from '../../ingest/detect/baseline.ts';
 import { createDelivery } from '../../ingest/detect/delivery.ts';
 import { createFleet } from '../../ingest/detect/fleet.ts';
 import { createDetect, type Detect } from '../../ingest/detect/live.ts';
@@ -24,12 +25,15 @@ import { createTopicSink, TOPIC_SINK_DEFAULTS } from '../../ingest/detect/topic.
 import { createWebhook, WEBHOOK_DEFAULTS } from '../../ingest/detect/webhook.ts';
 import { createWriter } from '../../ingest/write.ts';
 import { UsageError } from '../process/lifecycle.ts';
+import type { Shipped } from '../settings.ts';
+import { readBaseline, SHIPPED_BASELINE } from './baseline.ts';
 import { readRuleFolder } from './folder.ts';
 
 /** The rules that ship with the product; beside this file in the source and in dist/ alike. */
 export const SHIPPED_RULES = ['default', 'sigma'].map((name) =>
   path.join(import.meta.dirname, name),
 );
+export const SHIPPED: Shipped = { folders: SHIPPED_RULES, baseline: SHIPPED_BASELINE };
 
 /** Between two looks for absences that have become certain. */
 const ADVANCE_MS = 5_000;
@@ -40,6 +44,8 @@ export interface DetectionSettings {
   readonly alertmanagerUrl?: string;
   readonly webhookUrl?: string;
   readonly webhookSecret?: string;
+  /** The file of the learned baseline; absent: there is none. */
+  readonly baseline?: string;
   /** Whether rules of a whole tenant run here; in one process of an installation they do. */
   readonly fleetRules: boolean;
   readonly alertTopic?: { readonly brokers: readonly string[]; readonly topic: string };
@@ -56,7 +62,8 @@ interface Deps {
 }
 
 export interface Detection extends Part {
-  readonly detect: Detect;
+  /** What ingest shows to what it has stored. */
+  readonly detect: Pick<Detect, 'see' | 'forget'>;
   readonly rules: readonly Rule[];
 }
 
@@ -123,10 +130,27 @@ export function createDetection(settings: DetectionSettings, deps: Deps): Detect
     rules: tenantRules,
     sinks: [delivery],
   });
+  const baseline =
+    settings.baseline === undefined
+      ? undefined
+      : createLiveBaseline({
+          ...{ store, log, meter, clock, writer },
+          rule: readBaseline(settings.baseline),
+          sinks: [delivery],
+        });
   const abort = new AbortController();
   let stopTimer = () => {};
   return {
-    detect,
+    detect: {
+      async see(events, signal) {
+        await detect.see(events, signal);
+        await baseline?.see(events, signal);
+      },
+      forget() {
+        detect.forget();
+        baseline?.forget();
+      },
+    },
     rules: [...rules, ...tenantRules],
     async start() {
       await delivery.start();
