@@ -1,7 +1,7 @@
 /**
  * Alerts -> any HTTP receiver, signed by the Standard Webhooks specification 1.0:
  *
- *     webhook-id: <fingerprint>.<raised|withdrawn>      the same for every attempt
+ *     webhook-id: <fingerprint>.<alert.raised|alert.withdrawn>  the same for every attempt
  *     webhook-timestamp: <seconds since 1970>
  *     webhook-signature: v1,<base64 of HMAC-SHA-256(secret, id "." timestamp "." body)>
  *

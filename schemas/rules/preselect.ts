@@ -142,9 +142,10 @@ function literalsOf(anchors: readonly Anchor[], starts: boolean): readonly Liter
   return [...byColumns.values()];
 }
 
-/** The rows that may pass a test, apart for what starts processes and for all else. */
-export function rowTests({ logsource, anchors }: EventMatcher): readonly RowTest[] {
-  const kinds = kindsOf(logsource);
+function testsOfKinds(
+  kinds: readonly string[],
+  anchors: readonly Anchor[] | undefined,
+): readonly RowTest[] {
   const parts = [true, false].map((starts) => ({
     starts,
     kinds: kinds.filter((kind) => startsProcess(kind) === starts),
@@ -155,6 +156,26 @@ export function rowTests({ logsource, anchors }: EventMatcher): readonly RowTest
       const literals = anchors === undefined ? undefined : literalsOf(anchors, starts);
       return literals === undefined ? { kinds: some } : { kinds: some, literals };
     });
+}
+
+/** Whether an anchor says which kind the event is of. */
+const namesKind = ({ field, how }: Anchor) => field === 'kind' && how === 'equals';
+
+/**
+ * The rows that may pass a test: those of the kinds that its anchors name, and those that hold the
+ * text of another anchor, apart for what starts processes and for all else.
+ */
+export function rowTests({ logsource, anchors }: EventMatcher): readonly RowTest[] {
+  const kinds = kindsOf(logsource);
+  if (anchors === undefined) return testsOfKinds(kinds, undefined);
+  const named = new Set(anchors.filter(namesKind).map(({ text }) => text));
+  const others = anchors.filter((anchor) => !namesKind(anchor));
+  const ofKind = kinds.filter((kind) => named.has(kind));
+  const rest = kinds.filter((kind) => !named.has(kind));
+  return [
+    ...(ofKind.length === 0 ? [] : [{ kinds: ofKind }]),
+    ...(others.length === 0 ? [] : testsOfKinds(rest, others)),
+  ];
 }
 
 const asksLineage = (fields: readonly string[] | undefined): boolean =>
