@@ -161,9 +161,14 @@ function feedTemporal(
         ? spec.thresholds.every((threshold) => meets(threshold, count))
         : count === spec.names.length;
   if (!met) return undefined;
-  const steps = inWindow.filter((step) => step !== undefined);
-  steps.sort((a, b) => (a.timeNs < b.timeNs ? -1 : a.timeNs > b.timeNs ? 1 : 0));
-  return [...new Set(steps.flatMap((step) => step.events))];
+  const newest = new Set(matches.map(({ source }) => source));
+  const part = (isNew: boolean): Seen[] =>
+    inWindow.filter((step, source) => step !== undefined && newest.has(source) === isNew) as Seen[];
+  const before = part(false).sort((a, b) =>
+    a.timeNs < b.timeNs ? -1 : a.timeNs > b.timeNs ? 1 : 0,
+  );
+  // The event that completes it stands last, also behind another one of the same time.
+  return [...new Set([...before, ...part(true)].flatMap((step) => step.events))];
 }
 
 /** Fires for the event that fills the last step, not for one that finds a sequence behind it. */
