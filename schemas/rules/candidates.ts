@@ -1,65 +1,56 @@
 /**
  * Which tests an event can pass at all, by their anchors: of hundreds of rules an event touches a
- * few. Equal, leading and trailing literals are looked up by the event's own text (one look-up for
- * each length that occurs), contained ones are found in one pass. A test without anchors is always
- * a candidate.
+ * few. The event's own text is walked down a tree of literals, from its front and from its end, as
+ * far as one goes on; contained literals are found in one pass. A test without anchors is always a
+ * candidate.
  */
-import { createLiterals, type Literals } from './literals.ts';
+import {
+  createBackward,
+  createForward,
+  createLiterals,
+  type Ending,
+  type Literals,
+} from './literals.ts';
 import type { Anchor, EventMatcher } from './rule.ts';
 import type { FieldView } from './values.ts';
 
-/** Literals of one length or of any, by their text. */
-type Lookup = Map<string, number[]>;
-
 interface FieldIndex {
   readonly field: string;
-  readonly equals: Lookup;
-  readonly startswith: Map<number, Lookup>;
-  readonly endswith: Map<number, Lookup>;
+  /** Literals that the text is or begins with, ends with, and holds. */
+  readonly forward: Literals | undefined;
+  readonly backward: Literals | undefined;
   readonly contains: Literals | undefined;
 }
 
-function add(lookup: Lookup, text: string, id: number): void {
-  const ids = lookup.get(text);
-  if (ids === undefined) lookup.set(text, [id]);
-  else ids.push(id);
-}
-
-function byLength(index: Map<number, Lookup>, text: string, id: number): void {
-  const lookup = index.get(text.length) ?? new Map();
-  index.set(text.length, lookup);
-  add(lookup, text, id);
-}
-
 function indexField(field: string, anchors: readonly (readonly [Anchor, number])[]): FieldIndex {
-  const equals: Lookup = new Map();
-  const startswith = new Map<number, Lookup>();
-  const endswith = new Map<number, Lookup>();
+  const forward: Ending[] = [];
+  const backward: Ending[] = [];
   const contained: [string, number][] = [];
   for (const [{ how, text }, id] of anchors) {
-    if (how === 'equals') add(equals, text, id);
-    else if (how === 'contains') contained.push([text, id]);
-    else byLength(how === 'startswith' ? startswith : endswith, text, id);
+    if (how === 'contains') contained.push([text, id]);
+    else if (how === 'endswith') backward.push({ text, id, whole: false });
+    else forward.push({ text, id, whole: how === 'equals' });
   }
-  const contains = contained.length === 0 ? undefined : createLiterals(contained);
-  return { field, equals, startswith, endswith, contains };
+  return {
+    field,
+    forward: forward.length === 0 ? undefined : createForward(forward),
+    backward: backward.length === 0 ? undefined : createBackward(backward),
+    contains: contained.length === 0 ? undefined : createLiterals(contained),
+  };
 }
 
-type Take = (ids: readonly number[] | undefined) => void;
+type Take = (ids: readonly number[]) => void;
 
 function lookUp(index: FieldIndex, texts: readonly string[], take: Take): void {
-  const { equals, startswith, endswith, contains } = index;
+  const { forward, backward, contains } = index;
   for (const text of texts) {
-    take(equals.get(text));
-    for (const [length, lookup] of startswith)
-      if (length <= text.length) take(lookup.get(text.slice(0, length)));
-    for (const [length, lookup] of endswith)
-      if (length <= text.length) take(lookup.get(text.slice(text.length - length)));
+    forward?.(text, take);
+    backward?.(text, take);
     contains?.(text, take);
   }
 }
 
-/** Gives the ids of the candidates for an event's fields, each once, in ascending order. */
+/** Gives the ids of the candidates for an event's fields, each once, in no order. */
 export type Candidates = (fields: FieldView) => readonly number[];
 
 /** Indexes tests; the id of a test is what `ids` has in its place. */
@@ -80,15 +71,16 @@ export function createCandidates(
       }
   });
   const fields = [...byField].map(([field, anchors]) => indexField(field, anchors));
+  if (fields.length === 0) return () => always;
   // A test that was met for this event has the event's number here.
   const met = new Uint32Array(Math.max(0, ...ids) + 1);
   let round = 0;
-  let found: number[] = [];
+  let found: number[] | undefined;
   const take: Take = (list) => {
-    if (list === undefined) return;
     for (const id of list) {
       if (met[id] === round) continue;
       met[id] = round;
+      found ??= [...always];
       found.push(id);
     }
   };
@@ -97,11 +89,11 @@ export function createCandidates(
       met.fill(0);
       round = 1;
     }
-    found = [...always];
+    found = undefined;
     for (const index of fields) {
       if (index.field !== '') lookUp(index, view.folded(index.field), take);
       else for (const name of view.names()) lookUp(index, view.folded(name), take);
     }
-    return found.length > 1 ? found.sort((a, b) => a - b) : found;
+    return found ?? always;
   };
 }

@@ -1,6 +1,7 @@
 /**
- * Finds which of many literals stand in a text, in one pass over the text (Aho and Corasick,
- * "Efficient string matching", CACM 1975), over UTF-16 units.
+ * Finds which of many literals stand in a text, over UTF-16 units: anywhere, in one pass over the
+ * text (Aho and Corasick, "Efficient string matching", CACM 1975); at its front or at its end, by a
+ * walk that is over at the first unit with which no literal goes on.
  */
 
 /** A node of the trie: its transitions, where to go on when there is none, and what ends here. */
@@ -81,5 +82,85 @@ export function createLiterals(
       const here = ids[at];
       if (here !== undefined) found(here);
     }
+  };
+}
+
+/** A literal that texts begin with (read backward: end with), or that they are when it is `whole`. */
+export interface Ending {
+  readonly text: string;
+  readonly id: number;
+  readonly whole: boolean;
+}
+
+/** A node of a tree of literals. Most have one child, which needs no map. */
+class Branch {
+  unit = -1;
+  child: Branch | undefined;
+  others: Map<number, Branch> | undefined;
+  /** Ids of the literals that end here, whatever comes behind; and those that are whole texts. */
+  parts: number[] | undefined;
+  wholes: number[] | undefined;
+
+  next(unit: number): Branch | undefined {
+    return this.unit === unit ? this.child : this.others?.get(unit);
+  }
+
+  grow(unit: number): Branch {
+    const there = this.next(unit);
+    if (there !== undefined) return there;
+    const branch = new Branch();
+    if (this.child === undefined) {
+      this.unit = unit;
+      this.child = branch;
+    } else {
+      this.others ??= new Map();
+      this.others.set(unit, branch);
+    }
+    return branch;
+  }
+
+  end({ id, whole }: Ending): void {
+    if (whole) this.wholes = [...(this.wholes ?? []), id];
+    else this.parts = [...(this.parts ?? []), id];
+  }
+}
+
+/** Finds the literals that a text begins with, or is. */
+export function createForward(endings: readonly Ending[]): Literals {
+  const root = new Branch();
+  for (const ending of endings) {
+    let at = root;
+    for (let i = 0; i < ending.text.length; i++) at = at.grow(ending.text.charCodeAt(i));
+    at.end(ending);
+  }
+  return (text, found) => {
+    let at: Branch | undefined = root;
+    for (let i = 0; i < text.length; i++) {
+      if (at.parts !== undefined) found(at.parts);
+      at = at.next(text.charCodeAt(i));
+      if (at === undefined) return;
+    }
+    if (at.parts !== undefined) found(at.parts);
+    if (at.wholes !== undefined) found(at.wholes);
+  };
+}
+
+/** Finds the literals that a text ends with. */
+export function createBackward(endings: readonly Ending[]): Literals {
+  const root = new Branch();
+  for (const ending of endings) {
+    let at = root;
+    for (let i = ending.text.length - 1; i >= 0; i--) at = at.grow(ending.text.charCodeAt(i));
+    at.end(ending);
+  }
+  return (text, found) => {
+    let at: Branch | undefined = root;
+    for (let i = text.length - 1; i >= 0; i--) {
+      if (at.parts !== undefined) found(at.parts);
+      at = at.next(text.charCodeAt(i));
+      if (at === undefined) return;
+    }
+    if (at.parts !== undefined) found(at.parts);
+    if (at.wholes !== undefined) found(at.wholes);
   };
 }

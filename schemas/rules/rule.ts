@@ -52,6 +52,10 @@ export interface EventMatcher {
   readonly anchors?: readonly Anchor[];
   /** Every field that `matches` may read; absent where it may read any. */
   readonly fields?: readonly string[];
+  /** Tests of one identity hold for the same events: one of them is enough. */
+  readonly identity?: string;
+  /** The same test for views whose `kind` is this text; undefined where it holds for none of them. */
+  readonly ofKind?: (kind: string) => EventMatcher | undefined;
 }
 
 /** One test of a stream matcher that held for an event, and the view that it held for. */

@@ -4,7 +4,13 @@
  */
 import { type Candidates, createCandidates } from './candidates.ts';
 import type { EventMatcher, Hit, Rule } from './rule.ts';
-import { coversSource, type FieldView, type Logsource, type RuleEvent } from './values.ts';
+import {
+  coversSource,
+  type FieldView,
+  type Logsource,
+  type LogView,
+  type RuleEvent,
+} from './values.ts';
 
 /** What an event means to a rule set; both lists are empty for nearly every event. */
 export interface Evaluation {
@@ -16,12 +22,14 @@ export interface Evaluation {
 
 export interface RuleSet {
   readonly rules: readonly Rule[];
-  evaluate(event: RuleEvent): Evaluation;
+  evaluate(event: Pick<RuleEvent, 'views'>): Evaluation;
 }
 
 /** Where a test is used: by a rule of one event, or as an input of a rule of many. */
 interface Use {
-  readonly rule: number;
+  readonly rule: Rule;
+  /** The rule's place in the set. */
+  readonly number: number;
   readonly input?: number;
 }
 
@@ -32,21 +40,29 @@ interface Tests {
 }
 
 function testsOf(rules: readonly Rule[]): Tests {
-  const places = new Map<EventMatcher, Use[]>();
+  const tests: EventMatcher[] = [];
+  const uses: Use[][] = [];
+  const places = new Map<EventMatcher | string, number>();
   const use = (test: EventMatcher, of: Use) => {
-    const uses = places.get(test) ?? [];
-    places.set(test, uses);
-    uses.push(of);
+    const name = test.identity ?? test;
+    const place = places.get(name) ?? tests.length;
+    if (place === tests.length) {
+      places.set(name, place);
+      tests.push(test);
+      uses.push([]);
+    }
+    (uses[place] as Use[]).push(of);
   };
-  rules.forEach(({ matcher, alerts }, rule) => {
+  rules.forEach((rule, number) => {
+    const { matcher, alerts } = rule;
     if (matcher.type === 'event') {
-      if (alerts) use(matcher.test, { rule });
+      if (alerts) use(matcher.test, { rule, number });
     } else
       matcher.stream.inputs.forEach((test, input) => {
-        use(test, { rule, input });
+        use(test, { rule, number, input });
       });
   });
-  return { tests: [...places.keys()], uses: [...places.values()] };
+  return { tests, uses };
 }
 
 const NOTHING: Evaluation = { matched: [], hits: [] };
@@ -58,74 +74,127 @@ const sourceKey = (source: Logsource | undefined): string =>
     ? ''
     : `${source.product ?? ''}\n${source.category ?? ''}\n${source.service ?? ''}`;
 
-/** The uses of the tests that held, put together by rule. */
-function collect(
-  rules: readonly Rule[],
-  { uses }: Tests,
-  held: ReadonlyMap<number, FieldView>,
-): Evaluation {
-  const matched: number[] = [];
-  const hits = new Map<number, Hit[]>();
-  for (const [test, fields] of held)
-    for (const { rule, input } of uses[test] as readonly Use[]) {
-      if (input === undefined) matched.push(rule);
+/** Tests that may hold for the views of one log source, or of one kind there. */
+interface Selection {
+  readonly candidates: Candidates;
+  /** By the number of the test. */
+  readonly tests: readonly (EventMatcher | undefined)[];
+  /** Some tests are other ones where the view's kind is known. */
+  readonly byKind: boolean;
+}
+
+/** A selection of tests; undefined where there is none to run. */
+function select(tests: readonly (EventMatcher | undefined)[]): Selection | undefined {
+  const ids = tests.flatMap((test, id) => (test === undefined ? [] : [id]));
+  if (ids.length === 0) return undefined;
+  const some = ids.map((id) => tests[id] as EventMatcher);
+  const byKind = some.some(({ ofKind }) => ofKind !== undefined);
+  return { candidates: createCandidates(some, ids), tests, byKind };
+}
+
+/** Finds the selection for a view. Its words are the event's own, so what is kept is bounded. */
+function createSelector(tests: readonly EventMatcher[]) {
+  const bySource = new Map<string, Selection | undefined>();
+  const byKind = new Map<Selection, Map<string, Selection | undefined>>();
+  /** The sources of a taxonomy are the same few objects for all events. */
+  const known = new WeakMap<Logsource, { readonly selection: Selection | undefined }>();
+
+  function bySourceWords(source: Logsource | undefined): Selection | undefined {
+    const key = sourceKey(source);
+    if (bySource.has(key)) return bySource.get(key);
+    if (bySource.size >= SOURCES_MAX) {
+      bySource.clear();
+      byKind.clear();
+    }
+    const selection = select(
+      tests.map((test) => (coversSource(test.logsource, source) ? test : undefined)),
+    );
+    bySource.set(key, selection);
+    return selection;
+  }
+
+  function ofSource(source: Logsource | undefined): Selection | undefined {
+    if (source === undefined) return bySourceWords(source);
+    const there = known.get(source);
+    if (there !== undefined) return there.selection;
+    const selection = bySourceWords(source);
+    known.set(source, { selection });
+    return selection;
+  }
+
+  function ofKind(general: Selection, kind: string): Selection | undefined {
+    const kinds = byKind.get(general) ?? new Map<string, Selection | undefined>();
+    byKind.set(general, kinds);
+    if (kinds.has(kind)) return kinds.get(kind);
+    const selection = select(
+      general.tests.map((test) => (test?.ofKind === undefined ? test : test.ofKind(kind))),
+    );
+    if (kinds.size >= SOURCES_MAX) kinds.clear();
+    kinds.set(kind, selection);
+    return selection;
+  }
+
+  return ({ source, fields }: LogView): Selection | undefined => {
+    const general = ofSource(source);
+    if (general === undefined || !general.byKind) return general;
+    const kind = fields.get('kind');
+    return typeof kind === 'string' ? ofKind(general, kind) : general;
+  };
+}
+
+/** The tests that held, and the view of each. */
+interface Held {
+  readonly test: number;
+  readonly fields: FieldView;
+}
+
+interface Found {
+  readonly rule: Rule;
+  readonly number: number;
+  readonly hits: Hit[];
+}
+
+/** The uses of the tests that held, put together by rule. An event has few, so lists do. */
+function collect({ uses }: Tests, held: readonly Held[]): Evaluation {
+  const matched: Use[] = [];
+  const hits: Found[] = [];
+  for (const { test, fields } of held)
+    for (const use of uses[test] as readonly Use[]) {
+      const { rule, number, input } = use;
+      if (input === undefined) matched.push(use);
       else {
-        const list = hits.get(rule) ?? [];
-        hits.set(rule, list);
-        list.push({ input, fields });
+        const found = hits.find((one) => one.number === number);
+        if (found === undefined) hits.push({ rule, number, hits: [{ input, fields }] });
+        else found.hits.push({ input, fields });
       }
     }
-  return {
-    matched: matched.sort((a, b) => a - b).map((rule) => rules[rule] as Rule),
-    hits: [...hits]
-      .sort(([a], [b]) => a - b)
-      .map(([rule, list]) => ({
-        rule: rules[rule] as Rule,
-        hits: list.sort((a, b) => a.input - b.input),
-      })),
-  };
+  if (matched.length > 1) matched.sort((a, b) => a.number - b.number);
+  if (hits.length > 1) hits.sort((a, b) => a.number - b.number);
+  for (const one of hits) if (one.hits.length > 1) one.hits.sort((a, b) => a.input - b.input);
+  return { matched: matched.map(({ rule }) => rule), hits };
 }
 
 /** Puts rules together. Where two views of an event pass one test, the first view counts. */
 export function createRuleSet(rules: readonly Rule[]): RuleSet {
   const all = testsOf(rules);
-  const bySource = new Map<string, Candidates>();
-  /** The sources of a taxonomy are the same few objects for all events. */
-  const known = new WeakMap<Logsource, Candidates>();
-  function candidatesFor(source: Logsource | undefined): Candidates {
-    const found = source === undefined ? undefined : known.get(source);
-    if (found !== undefined) return found;
-    const candidates = candidatesByWords(source);
-    if (source !== undefined) known.set(source, candidates);
-    return candidates;
-  }
-  function candidatesByWords(source: Logsource | undefined): Candidates {
-    const key = sourceKey(source);
-    let candidates = bySource.get(key);
-    if (candidates === undefined) {
-      const ids = all.tests.flatMap(({ logsource }, id) =>
-        coversSource(logsource, source) ? [id] : [],
-      );
-      candidates = createCandidates(
-        ids.map((id) => all.tests[id] as EventMatcher),
-        ids,
-      );
-      if (bySource.size >= SOURCES_MAX) bySource.clear();
-      bySource.set(key, candidates);
-    }
-    return candidates;
-  }
+  const selectionOf = createSelector(all.tests);
+  const holds = (held: readonly Held[] | undefined, id: number): boolean =>
+    held?.some(({ test }) => test === id) === true;
   return {
     rules,
     evaluate: ({ views }) => {
-      let held: Map<number, FieldView> | undefined;
-      for (const { source, fields } of views)
-        for (const id of candidatesFor(source)(fields))
-          if (!held?.has(id) && (all.tests[id] as EventMatcher).matches(fields)) {
-            held ??= new Map();
-            held.set(id, fields);
+      let held: Held[] | undefined;
+      for (const view of views) {
+        const selection = selectionOf(view);
+        if (selection === undefined) continue;
+        const { fields } = view;
+        for (const id of selection.candidates(fields))
+          if (selection.tests[id]?.matches(fields) && !holds(held, id)) {
+            held ??= [];
+            held.push({ test: id, fields });
           }
-      return held === undefined ? NOTHING : collect(rules, all, held);
+      }
+      return held === undefined ? NOTHING : collect(all, held);
     },
   };
 }

@@ -80,22 +80,40 @@ export function numberOf(value: Scalar): number | undefined {
   return Number.isNaN(number) ? undefined : number;
 }
 
-/** A view over `get` and `names` that remembers what it folded. */
-export function createView(source: Pick<FieldView, 'get' | 'names'>): FieldView {
-  const known = new Map<string, readonly string[]>();
-  return {
-    get: source.get,
-    names: source.names,
-    folded: (name) => {
-      let texts = known.get(name);
-      if (texts === undefined) {
-        texts = textsIn(source.get(name)).map(fold);
-        known.set(name, texts);
-      }
-      return texts;
-    },
-  };
+/** A view that remembers what it folded. */
+export abstract class FoldingView implements FieldView {
+  #folded: Map<string, readonly string[]> | undefined;
+
+  abstract get(name: string): FieldValue | undefined;
+  abstract names(): readonly string[];
+
+  folded(name: string): readonly string[] {
+    const known = this.#folded?.get(name);
+    if (known !== undefined) return known;
+    const value = this.get(name);
+    // Most of what rules ask for is not there: it is as quickly asked for again.
+    if (value === undefined) return NONE;
+    const texts = typeof value === 'string' ? [fold(value)] : textsIn(value).map(fold);
+    this.#folded ??= new Map();
+    this.#folded.set(name, texts);
+    return texts;
+  }
 }
+
+class SourceView extends FoldingView {
+  override readonly get: FieldView['get'];
+  override readonly names: FieldView['names'];
+
+  constructor({ get, names }: Pick<FieldView, 'get' | 'names'>) {
+    super();
+    this.get = get;
+    this.names = names;
+  }
+}
+
+/** A view over `get` and `names`. */
+export const createView = (source: Pick<FieldView, 'get' | 'names'>): FieldView =>
+  new SourceView(source);
 
 /** The fields of a plain object, its own ones only: a field called `__proto__` finds nothing. */
 export function recordView(record: Readonly<Record<string, FieldValue | undefined>>): FieldView {

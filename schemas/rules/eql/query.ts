@@ -20,12 +20,13 @@ import type {
 } from './ast.ts';
 import { compileCondition, fieldType, type Scope } from './condition.ts';
 import { EqlError } from './cursor.ts';
+import { canHold, decide } from './decide.ts';
 import { compileKey, keyTexts } from './key.ts';
 import type { FieldType } from './operand.ts';
 import { createPipes, END_OF_TIME_NS, type SavedPipe } from './pipes.ts';
 import { openSample } from './sample.ts';
 import { openSequence, planSequence, type Stage } from './sequence.ts';
-import { EQL_SOURCE, findCategory, typeOfField } from './taxonomy.ts';
+import { type Category, EQL_SOURCE, findCategory, typeOfField } from './taxonomy.ts';
 
 export interface CompiledQuery {
   readonly matcher: Matcher;
@@ -36,27 +37,47 @@ export interface CompiledQuery {
 /** What the narrower categories look at. */
 const CATEGORY_FIELDS = ['kind', 'net_op'];
 
-function compileFilter(filter: EventFilter, scope: Scope): EventMatcher {
-  const { category: name, condition } = filter;
+function compileTest(filter: EventFilter, scope: Scope, category: Category | undefined) {
   const asked = new Set<string>(CATEGORY_FIELDS);
   const typeOf: Scope['typeOf'] = (field) => {
     asked.add(field);
     return scope.typeOf(field);
   };
+  const { condition } = filter;
   const holds = compileCondition(condition, { ...scope, typeOf });
-  const category = name === undefined ? undefined : findCategory(name);
-  if (name !== undefined && category === undefined) {
-    scope.unknown(`no event has the category ${JSON.stringify(name)}`, filter.at);
-  }
   const narrow = category?.test;
   const anchors = anchorsOf(condition);
-  const wanted = category?.name ?? name;
+  const wanted = category?.name ?? filter.category;
   return {
     logsource: wanted === undefined ? EQL_SOURCE : { ...EQL_SOURCE, category: wanted },
     matches: narrow === undefined ? holds : (fields: FieldView) => narrow(fields) && holds(fields),
     ...(anchors === undefined ? {} : { anchors }),
     fields: [...asked],
   };
+}
+
+/** Filters are the same test where they are, but for their places, the same text. */
+const identityOf = ({ category, condition }: EventFilter): string =>
+  JSON.stringify([category, condition], (name, value) => (name === 'at' ? undefined : value));
+
+function compileFilter(filter: EventFilter, scope: Scope): EventMatcher {
+  const { category: name } = filter;
+  const category = name === undefined ? undefined : findCategory(name);
+  const test = compileTest(filter, scope, category);
+  if (name !== undefined && category === undefined) {
+    scope.unknown(`no event has the category ${JSON.stringify(name)}`, filter.at);
+  }
+  const silent: Scope = { ...scope, unknown: () => {} };
+  const ofKind = (kind: string): EventMatcher | undefined => {
+    if (category?.kind !== undefined && category.kind !== kind) return undefined;
+    const condition = decide(filter.condition, kind);
+    if (!canHold(condition)) return undefined;
+    const known = category?.kind === undefined ? category : { name: category.name };
+    return compileTest({ ...filter, condition }, silent, known);
+  };
+  // Other types than those of our events may give the same text another meaning.
+  const identity = scope.typeOf === typeOfField ? { identity: identityOf(filter) } : {};
+  return { ...test, ...identity, ofKind };
 }
 
 /** The join fields of one step: the query's, then its own. */

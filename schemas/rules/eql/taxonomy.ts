@@ -11,7 +11,13 @@
 import type { Field } from '../../define.ts';
 import { ALL_FIELDS, REGISTRY, type TelltaleEvent } from '../../registry.ts';
 import type { Kinship, Program } from '../lineage.ts';
-import { createView, type FieldValue, type FieldView, type LogView } from '../values.ts';
+import {
+  type FieldValue,
+  type FieldView,
+  FoldingView,
+  type Logsource,
+  type LogView,
+} from '../values.ts';
 import type { FieldType } from './operand.ts';
 
 /** Where EQL's view of an event is found among its views. */
@@ -173,6 +179,10 @@ const DERIVED: Readonly<Record<string, Derived>> = {
   'user.name': copy('user', STRING),
 };
 
+const DERIVATIONS: ReadonlyMap<string, Derive> = new Map(
+  Object.entries(DERIVED).map(([name, { derive }]) => [name, derive]),
+);
+
 function typeOfShape(field: Field): FieldType | undefined {
   if (field.shape === 'list') return STRINGS;
   if (field.shape === 'map') return undefined;
@@ -197,6 +207,8 @@ export function typeOfField(name: string): FieldType | undefined {
 /** What a category of a query means: the category of the view, and what else has to hold. */
 export interface Category {
   readonly name: string;
+  /** The only kind that it has, where the name alone does not say so. */
+  readonly kind?: string;
   /** Narrows the category; undefined where the name says it all. */
   readonly test?: (fields: FieldView) => boolean;
 }
@@ -204,7 +216,7 @@ export interface Category {
 const CATEGORY_NAMES: ReadonlyMap<string, Category> = new Map([
   ...[...REGISTRY.keys()].flatMap((kind): [string, Category][] => {
     const name = categoryOfKind(kind);
-    const own = { name, test: (fields: FieldView) => fields.get('kind') === kind };
+    const own = { name, kind, test: (fields: FieldView) => fields.get('kind') === kind };
     const category = kind === 'exec' || kind === 'exit' ? own : { name };
     return [
       [kind, category],
@@ -221,23 +233,46 @@ export function findCategory(name: string): Category | undefined {
   return CATEGORY_NAMES.get(name);
 }
 
-function createGet(event: Loose, kin: Kinship): FieldView['get'] {
-  const known = new Map<string, FieldValue | undefined>();
-  return (name) => {
+class EqlView extends FoldingView {
+  readonly #event: Loose;
+  readonly #kin: Kinship;
+  #derived: Map<string, FieldValue | undefined> | undefined;
+
+  constructor(event: Loose, kin: Kinship) {
+    super();
+    this.#event = event;
+    this.#kin = kin;
+  }
+
+  get(name: string): FieldValue | undefined {
+    const event = this.#event;
     if (Object.hasOwn(event, name)) return MAPS.includes(name) ? undefined : event[name];
-    if (known.has(name)) return known.get(name);
-    let value: FieldValue | undefined;
-    const entry = mapEntry(name);
-    if (Object.hasOwn(DERIVED, name)) {
-      value = DERIVED[name]?.derive(event, kin);
-    } else if (entry !== undefined) {
-      const map = event[entry[0]] as unknown as Loose | undefined;
-      if (map !== undefined && Object.hasOwn(map, entry[1])) value = map[entry[1]];
-    }
-    known.set(name, value);
+    const derive = DERIVATIONS.get(name);
+    if (derive === undefined) return this.#entry(name);
+    this.#derived ??= new Map();
+    if (this.#derived.has(name)) return this.#derived.get(name);
+    const value = derive(event, this.#kin);
+    this.#derived.set(name, value);
     return value;
-  };
+  }
+
+  names(): readonly string[] {
+    return Object.keys(this.#event).filter((name) => !MAPS.includes(name));
+  }
+
+  #entry(name: string): FieldValue | undefined {
+    const entry = name.includes('.') ? mapEntry(name) : undefined;
+    if (entry === undefined) return undefined;
+    const map = this.#event[entry[0]] as unknown as Loose | undefined;
+    return map !== undefined && Object.hasOwn(map, entry[1]) ? map[entry[1]] : undefined;
+  }
 }
+
+const sourceOf = (kind: string): Logsource => ({ ...EQL_SOURCE, category: categoryOfKind(kind) });
+/** One object a kind, so that a rule set knows it again. */
+const SOURCES: ReadonlyMap<string, Logsource> = new Map(
+  [...REGISTRY.keys()].map((kind) => [kind, sourceOf(kind)]),
+);
 
 /**
  * An event as EQL sees it.
@@ -247,10 +282,6 @@ function createGet(event: Loose, kin: Kinship): FieldView['get'] {
  * @returns one view, of the event's category
  */
 export function eqlViews(event: TelltaleEvent, kin: Kinship = {}): readonly LogView[] {
-  const loose = event as unknown as Loose;
-  const fields = createView({
-    get: createGet(loose, kin),
-    names: () => Object.keys(loose).filter((name) => !MAPS.includes(name)),
-  });
-  return [{ source: { ...EQL_SOURCE, category: categoryOfKind(event.kind) }, fields }];
+  const fields = new EqlView(event as unknown as Loose, kin);
+  return [{ source: SOURCES.get(event.kind) ?? sourceOf(event.kind), fields }];
 }

@@ -47,9 +47,13 @@ export function compileExpression(expression: Expression): (fields: FieldView) =
   };
 }
 
+/** Fields with a handful of values, of which each is common: an index over them finds everything. */
+const COMMON = new Set(['type', 'nametype', 'success', 'Initiated', 'Protocol']);
+
 /** How often such literals are met in telemetry, roughly: fewer and longer ones are better. */
 function weight(anchors: readonly Anchor[]): number {
-  return anchors.reduce((sum, { how, text }) => {
+  return anchors.reduce((sum, { field, how, text }) => {
+    if (COMMON.has(field)) return sum + 1;
     const exact = how === 'equals' ? 4 : how === 'contains' ? 1 : 2;
     return sum + 1 / (exact * Math.max(text.length, 1) ** 2);
   }, 0);

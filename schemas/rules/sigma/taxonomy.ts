@@ -19,22 +19,28 @@
  */
 import { REGISTRY, type TelltaleEvent } from '../../registry.ts';
 import type { Kinship, Program } from '../lineage.ts';
-import {
-  createView,
-  type FieldValue,
-  type FieldView,
-  type Logsource,
-  type LogView,
-} from '../values.ts';
+import { type FieldValue, FoldingView, type Logsource, type LogView } from '../values.ts';
 
 type Loose = Readonly<Record<string, FieldValue | undefined>>;
 
-/** What the fields of one event are made from. */
-interface Told {
+/** What the fields of one event are made from; its views share it. */
+class Told {
   readonly event: Loose;
   /** The process that the event is about or that caused it. */
   readonly process: Program | undefined;
   readonly parent: Program | undefined;
+  #commandLine: string | undefined;
+
+  constructor(event: Loose, process: Program | undefined, parent: Program | undefined) {
+    this.event = event;
+    this.process = process;
+    this.parent = parent;
+  }
+
+  get commandLine(): string | undefined {
+    this.#commandLine ??= commandLine(this.process);
+    return this.#commandLine;
+  }
 }
 type Make = (told: Told) => FieldValue | undefined;
 type Mapping = Readonly<Record<string, Make>>;
@@ -62,7 +68,7 @@ const ACTOR: Mapping = {
 
 const PROCESS_CREATION: Mapping = {
   ...ACTOR,
-  CommandLine: ({ process }) => commandLine(process),
+  CommandLine: (told) => told.commandLine,
   CurrentDirectory: own('cwd'),
   ParentImage: ({ parent }) => parent?.exe,
   ParentCommandLine: ({ parent }) => commandLine(parent),
@@ -111,7 +117,7 @@ const EXECVE = auditd('EXECVE', { argc: ({ process }) => process?.argv.length })
 const EXECVE_CALL = syscall('execve');
 const CONNECT_CALL = syscall('connect');
 const CWD = auditd('CWD', { cwd: own('cwd') });
-const PROCTITLE = auditd('PROCTITLE', { proctitle: ({ process }) => commandLine(process) });
+const PROCTITLE = auditd('PROCTITLE', { proctitle: (told) => told.commandLine });
 
 const NAMETYPES: Readonly<Record<string, string>> = {
   ...{ create: 'CREATE', mkdir: 'CREATE', mknod: 'CREATE', link: 'CREATE', symlink: 'CREATE' },
@@ -140,17 +146,24 @@ const FILE_CATEGORIES: Readonly<Record<string, readonly string[]>> = {
 
 interface Telling {
   readonly source: Logsource;
-  readonly fields: Mapping;
+  readonly fields: ReadonlyMap<string, Make>;
   /** Argument fields `a0`, `a1` …, of the process’s argument vector. */
   readonly args?: true;
 }
 
 const linux = (category: string, fields: Mapping): Telling => ({
   source: { product: 'linux', category },
-  fields,
+  fields: new Map(Object.entries(fields)),
 });
 const AUDITD: Logsource = { product: 'linux', service: 'auditd' };
-const audit = (fields: Mapping): Telling => ({ source: AUDITD, fields });
+const audit = (fields: Mapping): Telling => ({
+  source: AUDITD,
+  fields: new Map(Object.entries(fields)),
+});
+const other = (category: string, fields: Mapping): Telling => ({
+  source: { category },
+  fields: new Map(Object.entries(fields)),
+});
 
 const CREATED = linux('process_creation', PROCESS_CREATION);
 const EXEC_RECORDS: readonly Telling[] = [
@@ -166,8 +179,8 @@ const FILE_TELLINGS: ReadonlyMap<unknown, readonly Telling[]> = new Map(
 );
 const NET_TELLINGS: ReadonlyMap<unknown, readonly Telling[]> = new Map([
   ['connect', [linux('network_connection', NETWORK), audit(CONNECT_CALL)]],
-  ['dns', [linux('dns_query', DNS_QUERY), { source: { category: 'dns' }, fields: DNS }]],
-  ['http', [{ source: { category: 'proxy' }, fields: PROXY }]],
+  ['dns', [linux('dns_query', DNS_QUERY), other('dns', DNS)]],
+  ['http', [other('proxy', PROXY)]],
 ]);
 const NOBODY: readonly Telling[] = [];
 
@@ -184,12 +197,13 @@ const OWN_SOURCES: ReadonlyMap<string, Logsource> = new Map(
   [...REGISTRY.keys()].map((category) => [category, { product: 'telltale', category }]),
 );
 
-const MAPS = ['attrs', 'join_keys', 'settings'] as const;
+const MAPS: ReadonlySet<string> = new Set(['attrs', 'join_keys', 'settings']);
 
 /** A field of ours by its own name, an entry of a map by `map.key`; maps themselves are no value. */
 function ownField(event: Loose, name: string): FieldValue | undefined {
-  const map = MAPS.find((one) => name === one || name.startsWith(`${one}.`));
-  if (map === undefined) return Object.hasOwn(event, name) ? event[name] : undefined;
+  const dot = name.indexOf('.');
+  const map = dot < 0 ? name : name.slice(0, dot);
+  if (!MAPS.has(map)) return Object.hasOwn(event, name) ? event[name] : undefined;
   const entries = (event[map] ?? {}) as unknown as Loose;
   const key = name.slice(map.length + 1);
   return Object.hasOwn(entries, key) ? entries[key] : undefined;
@@ -197,7 +211,7 @@ function ownField(event: Loose, name: string): FieldValue | undefined {
 
 function ownNames(event: Loose): readonly string[] {
   return Object.keys(event).flatMap((name) =>
-    (MAPS as readonly string[]).includes(name)
+    MAPS.has(name)
       ? Object.keys(event[name] as unknown as Loose).map((key) => `${name}.${key}`)
       : [name],
   );
@@ -205,22 +219,50 @@ function ownNames(event: Loose): readonly string[] {
 
 const ARGUMENT = /^a(0|[1-9]\d{0,4})$/;
 
-function view({ source, fields: mapping, args }: Telling, told: Told): LogView {
-  const known = new Map<string, FieldValue | undefined>();
-  const get: FieldView['get'] = (name) => {
-    if (!Object.hasOwn(mapping, name)) {
-      const argument = args === undefined ? null : ARGUMENT.exec(name);
-      if (argument !== null) return told.process?.argv[Number(argument[1])];
-      return ownField(told.event, name);
-    }
-    if (!known.has(name)) known.set(name, (mapping[name] as Make)(told));
-    return known.get(name);
-  };
-  const names = () => [
-    ...Object.keys(mapping).filter((name) => get(name) !== undefined),
-    ...(args === undefined ? [] : (told.process?.argv ?? []).map((_, index) => `a${index}`)),
-  ];
-  return { source, fields: createView({ get, names }) };
+class TellingView extends FoldingView {
+  readonly #telling: Telling;
+  readonly #told: Told;
+
+  constructor(telling: Telling, told: Told) {
+    super();
+    this.#telling = telling;
+    this.#told = told;
+  }
+
+  get(name: string): FieldValue | undefined {
+    const { fields, args } = this.#telling;
+    const make = fields.get(name);
+    if (make !== undefined) return make(this.#told);
+    const argument = args === undefined ? null : ARGUMENT.exec(name);
+    if (argument !== null) return this.#told.process?.argv[Number(argument[1])];
+    return ownField(this.#told.event, name);
+  }
+
+  names(): readonly string[] {
+    const { fields, args } = this.#telling;
+    const argv = args === undefined ? [] : (this.#told.process?.argv ?? []);
+    return [
+      ...[...fields.keys()].filter((name) => this.get(name) !== undefined),
+      ...argv.map((_, index) => `a${index}`),
+    ];
+  }
+}
+
+class OwnView extends FoldingView {
+  readonly #event: Loose;
+
+  constructor(event: Loose) {
+    super();
+    this.#event = event;
+  }
+
+  get(name: string): FieldValue | undefined {
+    return ownField(this.#event, name);
+  }
+
+  names(): readonly string[] {
+    return ownNames(this.#event);
+  }
 }
 
 /**
@@ -232,16 +274,11 @@ function view({ source, fields: mapping, args }: Telling, told: Told): LogView {
 export function sigmaViews(event: TelltaleEvent, kin: Kinship = {}): readonly LogView[] {
   const loose = event as unknown as Loose;
   const own = event.kind === 'exec' ? { exe: event.exe, argv: event.argv ?? [] } : undefined;
-  const told: Told = { event: loose, process: own ?? kin.self, parent: kin.parent };
-  const tellings = Object.hasOwn(TELLINGS, event.kind) ? TELLINGS[event.kind]?.(loose) : [];
-  return [
-    ...(tellings ?? []).map((telling) => view(telling, told)),
-    {
-      source: OWN_SOURCES.get(event.kind) as Logsource,
-      fields: createView({
-        get: (name) => ownField(loose, name),
-        names: () => ownNames(loose),
-      }),
-    },
-  ];
+  const told = new Told(loose, own ?? kin.self, kin.parent);
+  const tellings = Object.hasOwn(TELLINGS, event.kind) ? TELLINGS[event.kind]?.(loose) : undefined;
+  const views = (tellings ?? NOBODY).map((telling): LogView => {
+    return { source: telling.source, fields: new TellingView(telling, told) };
+  });
+  views.push({ source: OWN_SOURCES.get(event.kind) as Logsource, fields: new OwnView(loose) });
+  return views;
 }

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compileCidr } from '../../../schemas/rules/cidr.ts';
 import { readDocuments } from '../../../schemas/rules/document.ts';
-import { createLiterals } from '../../../schemas/rules/literals.ts';
+import { createBackward, createForward, createLiterals } from '../../../schemas/rules/literals.ts';
 import { compileRegex } from '../../../schemas/rules/regex.ts';
 import { fold, numberOf } from '../../../schemas/rules/values.ts';
 
@@ -95,10 +95,33 @@ describe('expressions', () => {
 });
 
 describe('literals', () => {
+  const letters = fc.constantFrom('a', 'b', 'ä', '😀');
+  const text = (maxLength: number) =>
+    fc.array(letters, { maxLength }).map((units) => units.join(''));
+
+  it.each([
+    ['begins', createForward, (where: string, one: string) => where.startsWith(one)],
+    ['ends', createBackward, (where: string, one: string) => where.endsWith(one)],
+  ] as const)('are found that a text %s with, or is', (_how, create, stands) => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(text(4), fc.boolean()), { minLength: 1, maxLength: 8 }),
+        text(6),
+        (literals, where) => {
+          const found: number[] = [];
+          const endings = literals.map(([one, whole], id) => ({ text: one, id, whole }));
+          create(endings)(where, (ids) => found.push(...ids));
+          const expected = literals.flatMap(([one, whole], id) =>
+            (whole ? where === one : stands(where, one)) ? [id] : [],
+          );
+          expect(found.sort((a, b) => a - b)).toEqual(expected);
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+
   it('are found where they stand and nowhere else', () => {
-    const letters = fc.constantFrom('a', 'b', 'ä', '😀');
-    const text = (maxLength: number) =>
-      fc.array(letters, { maxLength }).map((units) => units.join(''));
     fc.assert(
       fc.property(
         fc.array(
