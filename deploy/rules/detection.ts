@@ -108,36 +108,25 @@ export function createDetection(settings: DetectionSettings, deps: Deps): Detect
   const { store, log, meter, clock } = deps;
   const all = readRules(settings.folders);
   const rules = all.filter((rule) => scopeOf(rule) === 'session');
-  const tenantRules = settings.fleetRules ? all.filter((rule) => scopeOf(rule) === 'tenant') : [];
+  const reaching = all.filter((rule) => scopeOf(rule) === 'tenant');
+  const tenantRules = settings.fleetRules ? reaching : [];
   const writer = createWriter(deps);
   const delivery = createDelivery({
     ...deps,
     writer,
     sinks: (delivered) => createSinks(settings, deps, delivered),
   });
+  const shared = { store, log, meter, clock, writer, sinks: [delivery] };
   const detect = createDetect({
-    store,
-    log,
-    meter,
-    clock,
-    writer,
-    sinks: [delivery],
+    ...shared,
     engine: createEngine(createRuleSet(rules), createViews()),
     rules: new Set(rules.map(({ meta }) => meta.id)),
   });
-  const fleet = createFleet({
-    ...{ store, log, meter, clock, writer },
-    rules: tenantRules,
-    sinks: [delivery],
-  });
+  const fleet = createFleet({ ...shared, rules: tenantRules });
   const baseline =
     settings.baseline === undefined
       ? undefined
-      : createLiveBaseline({
-          ...{ store, log, meter, clock, writer },
-          rule: readBaseline(settings.baseline),
-          sinks: [delivery],
-        });
+      : createLiveBaseline({ ...shared, rule: readBaseline(settings.baseline) });
   const abort = new AbortController();
   let stopTimer = () => {};
   return {
@@ -153,6 +142,8 @@ export function createDetection(settings: DetectionSettings, deps: Deps): Detect
     },
     rules: [...rules, ...tenantRules],
     async start() {
+      const left = reaching.length - tenantRules.length;
+      if (left > 0) log.info('rules.left_to_fleet_rules', { rules: left });
       await delivery.start();
       await fleet.start();
       stopTimer = clock.every(ADVANCE_MS, () => {
