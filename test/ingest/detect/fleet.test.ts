@@ -11,6 +11,7 @@ import {
   EVENTS_TABLE,
   frame,
   loadRules,
+  type Store,
   scopeOf,
   type TelltaleEvent,
 } from '#schemas';
@@ -49,6 +50,16 @@ detection:
   selection: { file_op: read }
   condition: selection
 ---
+title: Many reads
+id: many
+level: medium
+correlation:
+  type: event_count
+  rules: read
+  group-by: [tenant]
+  timespan: 30s
+  condition: { gte: 4 }
+---
 title: A host that the tenant has not seen
 id: new-host
 level: medium
@@ -85,7 +96,11 @@ const uuid = (tenant: string, n: number) =>
   `0193a5e0-0000-7000-8000-${hex(Number(tenant.slice(5)))}0000${hex(n)}`;
 
 /** A part that has just started: it knows nothing. */
-function fleetOn(over: Partial<FleetLimits> = {}, clock = fakeClock(END_NS)) {
+function fleetOn(
+  over: Partial<FleetLimits> = {},
+  clock = fakeClock(END_NS),
+  store: Store = engine.store,
+) {
   const [log, meter] = [fakeLog(), fakeMeter()];
   const told: Alert[] = [];
   const sink: Sink = {
@@ -95,7 +110,7 @@ function fleetOn(over: Partial<FleetLimits> = {}, clock = fakeClock(END_NS)) {
     start: async () => {},
     stop: async () => {},
   };
-  const shared = { store: engine.store, log, meter, clock };
+  const shared = { store, log, meter, clock };
   const fleet = createFleet({
     ...shared,
     writer: createWriter({ ...shared, random }),
@@ -189,7 +204,8 @@ const sample = fc.record({
 describe('rules of a tenant', () => {
   it('compiles the rules of this test, all but one of them of a tenant', () => {
     expect(faults).toEqual([]);
-    expect(tenantRules.map(({ meta }) => meta.id).sort()).toEqual(['litter', 'new-host', 'spread']);
+    const ids = tenantRules.map(({ meta }) => meta.id).sort();
+    expect(ids).toEqual(['litter', 'many', 'new-host', 'spread']);
   });
 
   it('finds what two sessions did together, and tells it once', async () => {
@@ -271,6 +287,35 @@ describe('rules of a tenant', () => {
     clock.advance(REST_MS);
     await fleet.look();
     expect(await standing(tenant)).toEqual(backtested(events));
+  });
+
+  it('finds what became visible after its time, by looking far back now and then', async () => {
+    const [swept, near] = await Promise.all(
+      [0, 3_600_000].map(async (sweepEveryMs) => {
+        const tenant = newTenant();
+        let hidden = false;
+        const slow: Store = {
+          ...engine.store,
+          query: async (sql, ...more) =>
+            hidden && sql.text.includes('WITH TIES') ? [] : engine.store.query(sql, ...more),
+        };
+        const clock = fakeClock(END_NS);
+        const { fleet, told } = fleetOn({ overlapMs: 0, sweepEveryMs }, clock, slow);
+        await fleet.look();
+        hidden = true;
+        await store(
+          eventsOf(tenant, [
+            { stream: 1, body: read, atSeconds: 0 },
+            { stream: 2, body: read, atSeconds: 5 },
+          ]),
+        );
+        await fleet.look();
+        hidden = false;
+        await fleet.look();
+        return told.filter((alert) => alert.tenant === tenant).length;
+      }),
+    );
+    expect([swept, near]).toEqual([1, 0]);
   });
 
   it('takes up more than one read has, and drops what it saw when too much is remembered', async () => {
