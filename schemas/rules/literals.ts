@@ -56,7 +56,8 @@ export function createLiterals(
   for (const [text, id] of literals) insert(root, text, id);
   const order = link(root);
   const numbers = new Map(order.map((at, number) => [at, number]));
-  const table = new Int32Array(order.length * DENSE);
+  // Half the size is half the cache.
+  const table = new (order.length > 0xffff ? Uint32Array : Uint16Array)(order.length * DENSE);
   const step = (from: State, unit: number): State => {
     let at: State | undefined = from;
     while (at !== undefined) {

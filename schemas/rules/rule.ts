@@ -54,8 +54,15 @@ export interface EventMatcher {
   readonly fields?: readonly string[];
   /** Tests of one identity hold for the same events: one of them is enough. */
   readonly identity?: string;
-  /** The same test for views whose `kind` is this text; undefined where it holds for none of them. */
-  readonly ofKind?: (kind: string) => EventMatcher | undefined;
+  /** Where it is given, there is less to do once a view's value of that field is known. */
+  readonly pivot?: Pivot;
+}
+
+/** A field of few values that tells most views apart, such as the kind of an event. */
+export interface Pivot {
+  readonly field: string;
+  /** The test for views where the field is this text; undefined where it holds for none of them. */
+  readonly at: (text: string) => EventMatcher | undefined;
 }
 
 /** One test of a stream matcher that held for an event, and the view that it held for. */
@@ -63,6 +70,8 @@ export interface Hit {
   /** Its place in `inputs`. */
   readonly input: number;
   readonly fields: FieldView;
+  /** The key that the rule's state made of the fields: a hit is fed to two states. */
+  key?: string | undefined;
 }
 
 /** What came together: one match of a rule. */

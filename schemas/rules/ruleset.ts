@@ -66,21 +66,23 @@ function testsOf(rules: readonly Rule[]): Tests {
 }
 
 const NOTHING: Evaluation = { matched: [], hits: [] };
-/** Log sources are few; an event whose source is made up does not fill the memory. */
-const SOURCES_MAX = 1000;
+/** Log sources and kinds are few; an event that makes up its own does not fill the memory. */
+const SELECTIONS_MAX = 1000;
 
 const sourceKey = (source: Logsource | undefined): string =>
   source === undefined
     ? ''
     : `${source.product ?? ''}\n${source.category ?? ''}\n${source.service ?? ''}`;
 
-/** Tests that may hold for the views of one log source, or of one kind there. */
+/** Tests that may hold for the views of one log source, or for those with one value there. */
 interface Selection {
   readonly candidates: Candidates;
   /** By the number of the test. */
   readonly tests: readonly (EventMatcher | undefined)[];
-  /** Some tests are other ones where the view's kind is known. */
-  readonly byKind: boolean;
+  /** The field by whose value fewer tests are left. */
+  readonly pivot: string | undefined;
+  /** The selections for its values; undefined where no test is left. */
+  readonly byValue: Map<string, Selection | undefined>;
 }
 
 /** A selection of tests; undefined where there is none to run. */
@@ -88,57 +90,57 @@ function select(tests: readonly (EventMatcher | undefined)[]): Selection | undef
   const ids = tests.flatMap((test, id) => (test === undefined ? [] : [id]));
   if (ids.length === 0) return undefined;
   const some = ids.map((id) => tests[id] as EventMatcher);
-  const byKind = some.some(({ ofKind }) => ofKind !== undefined);
-  return { candidates: createCandidates(some, ids), tests, byKind };
+  const pivot = some.find((test) => test.pivot !== undefined)?.pivot?.field;
+  return { candidates: createCandidates(some, ids), tests, pivot, byValue: new Map() };
 }
 
-/** Finds the selection for a view. Its words are the event's own, so what is kept is bounded. */
+/** The tests that are left where the pivot has this value. */
+function narrow({ tests, pivot, byValue }: Selection, value: string): Selection | undefined {
+  const known = byValue.get(value);
+  if (known !== undefined || byValue.has(value)) return known;
+  const selection = select(
+    tests.map((test) => (test?.pivot?.field === pivot ? test?.pivot?.at(value) : test)),
+  );
+  // Values are the event's own words.
+  if (byValue.size >= SELECTIONS_MAX) byValue.clear();
+  byValue.set(value, selection);
+  return selection;
+}
+
+/** Finds the selection for a view. */
 function createSelector(tests: readonly EventMatcher[]) {
   const bySource = new Map<string, Selection | undefined>();
-  const byKind = new Map<Selection, Map<string, Selection | undefined>>();
   /** The sources of a taxonomy are the same few objects for all events. */
   const known = new WeakMap<Logsource, { readonly selection: Selection | undefined }>();
 
-  function bySourceWords(source: Logsource | undefined): Selection | undefined {
+  function byWords(source: Logsource | undefined): Selection | undefined {
     const key = sourceKey(source);
     if (bySource.has(key)) return bySource.get(key);
-    if (bySource.size >= SOURCES_MAX) {
-      bySource.clear();
-      byKind.clear();
-    }
     const selection = select(
       tests.map((test) => (coversSource(test.logsource, source) ? test : undefined)),
     );
+    if (bySource.size >= SELECTIONS_MAX) bySource.clear();
     bySource.set(key, selection);
     return selection;
   }
 
   function ofSource(source: Logsource | undefined): Selection | undefined {
-    if (source === undefined) return bySourceWords(source);
+    if (source === undefined) return byWords(source);
     const there = known.get(source);
     if (there !== undefined) return there.selection;
-    const selection = bySourceWords(source);
+    const selection = byWords(source);
     known.set(source, { selection });
     return selection;
   }
 
-  function ofKind(general: Selection, kind: string): Selection | undefined {
-    const kinds = byKind.get(general) ?? new Map<string, Selection | undefined>();
-    byKind.set(general, kinds);
-    if (kinds.has(kind)) return kinds.get(kind);
-    const selection = select(
-      general.tests.map((test) => (test?.ofKind === undefined ? test : test.ofKind(kind))),
-    );
-    if (kinds.size >= SOURCES_MAX) kinds.clear();
-    kinds.set(kind, selection);
-    return selection;
-  }
-
   return ({ source, fields }: LogView): Selection | undefined => {
-    const general = ofSource(source);
-    if (general === undefined || !general.byKind) return general;
-    const kind = fields.get('kind');
-    return typeof kind === 'string' ? ofKind(general, kind) : general;
+    let selection = ofSource(source);
+    while (selection?.pivot !== undefined) {
+      const value = fields.get(selection.pivot);
+      if (typeof value !== 'string') break;
+      selection = narrow(selection, value);
+    }
+    return selection;
   };
 }
 

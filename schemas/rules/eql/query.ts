@@ -68,7 +68,7 @@ function compileFilter(filter: EventFilter, scope: Scope): EventMatcher {
     scope.unknown(`no event has the category ${JSON.stringify(name)}`, filter.at);
   }
   const silent: Scope = { ...scope, unknown: () => {} };
-  const ofKind = (kind: string): EventMatcher | undefined => {
+  const at = (kind: string): EventMatcher | undefined => {
     if (category?.kind !== undefined && category.kind !== kind) return undefined;
     const condition = decide(filter.condition, kind);
     if (!canHold(condition)) return undefined;
@@ -77,7 +77,7 @@ function compileFilter(filter: EventFilter, scope: Scope): EventMatcher {
   };
   // Other types than those of our events may give the same text another meaning.
   const identity = scope.typeOf === typeOfField ? { identity: identityOf(filter) } : {};
-  return { ...test, ...identity, ofKind };
+  return { ...test, ...identity, pivot: { field: 'kind', at } };
 }
 
 /** The join fields of one step: the query's, then its own. */

@@ -50,6 +50,34 @@ export function compileExpression(expression: Expression): (fields: FieldView) =
 /** Fields with a handful of values, of which each is common: an index over them finds everything. */
 const COMMON = new Set(['type', 'nametype', 'success', 'Initiated', 'Protocol']);
 
+/**
+ * What is left of an expression when some of its tests are decided: the expression of the others,
+ * or what it comes to.
+ */
+export function settle(
+  expression: Expression,
+  decide: (leaf: Leaf) => boolean | undefined,
+): Expression | boolean {
+  if (expression.op === 'test') return decide(expression) ?? expression;
+  if (expression.op === 'not') {
+    const inner = settle(expression.of, decide);
+    return typeof inner === 'boolean' ? !inner : not(inner);
+  }
+  const decisive = expression.op === 'or';
+  const parts = expression.of.map((part) => settle(part, decide));
+  if (parts.includes(decisive)) return decisive;
+  const open = parts.filter((part) => typeof part !== 'boolean');
+  if (open.length === 0) return !decisive;
+  return decisive ? or(open) : and(open);
+}
+
+/** Whether one of its tests reads this field and no other. */
+export function tests(expression: Expression, field: string): boolean {
+  if (expression.op === 'not') return tests(expression.of, field);
+  if (expression.op !== 'test') return expression.of.some((part) => tests(part, field));
+  return expression.fields?.length === 1 && expression.fields[0] === field;
+}
+
 /** How often such literals are met in telemetry, roughly: fewer and longer ones are better. */
 function weight(anchors: readonly Anchor[]): number {
   return anchors.reduce((sum, { field, how, text }) => {

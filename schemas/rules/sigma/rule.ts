@@ -10,8 +10,8 @@ import {
 } from '../document.ts';
 import { type Place, refuse } from '../faults.ts';
 import { readLogsource, readMeta } from '../meta.ts';
-import type { EventMatcher, RuleMeta } from '../rule.ts';
-import { coversSource, type Logsource } from '../values.ts';
+import type { EventMatcher, Pivot, RuleMeta } from '../rule.ts';
+import { coversSource, type Logsource, recordView } from '../values.ts';
 import { type Condition, parseCondition } from './condition.ts';
 import { compileDetection, type DetectionContext } from './detection.ts';
 import {
@@ -22,6 +22,8 @@ import {
   fieldsOf,
   not,
   or,
+  settle,
+  tests,
 } from './expression.ts';
 import type { Placeholders } from './value.ts';
 
@@ -151,15 +153,39 @@ export function filters(filter: Filter, { id, name, logsource }: RuleMeta): bool
   return filter.rules.some((rule) => rule === id || rule === name);
 }
 
-/** The test of a rule with its filters: it holds where the rule and all of them do. */
-export function compileMatcher(rule: Detection, applied: readonly Filter[]): EventMatcher {
-  const expression = and([rule.expression, ...applied.map((filter) => filter.expression)]);
+function matcherOf(logsource: Logsource, expression: Expression): EventMatcher {
   const anchors = anchorsOf(expression);
   const fields = fieldsOf(expression);
   return {
-    logsource: rule.meta.logsource,
+    logsource,
     matches: compileExpression(expression),
     ...(anchors === undefined ? {} : { anchors }),
     ...(fields === undefined ? {} : { fields }),
   };
+}
+
+/** The type of a record of auditd, of which a system call makes several: most rules are of one. */
+const RECORD_TYPE = 'type';
+
+function pivotOf(logsource: Logsource, expression: Expression): Pivot {
+  return {
+    field: RECORD_TYPE,
+    at: (type) => {
+      const view = recordView({ [RECORD_TYPE]: type });
+      const left = settle(expression, (leaf) =>
+        tests(leaf, RECORD_TYPE) ? leaf.matches(view) : undefined,
+      );
+      if (typeof left !== 'boolean') return matcherOf(logsource, left);
+      return left ? { logsource, matches: () => true, fields: [] } : undefined;
+    },
+  };
+}
+
+/** The test of a rule with its filters: it holds where the rule and all of them do. */
+export function compileMatcher(rule: Detection, applied: readonly Filter[]): EventMatcher {
+  const { logsource } = rule.meta;
+  const expression = and([rule.expression, ...applied.map((filter) => filter.expression)]);
+  const matcher = matcherOf(logsource, expression);
+  if (!tests(expression, RECORD_TYPE)) return matcher;
+  return { ...matcher, pivot: pivotOf(logsource, expression) };
 }

@@ -77,7 +77,7 @@ describe('a test of one kind', () => {
             const view = recordView(one as Record<string, Scalar>);
             const { kind } = one as Fields;
             if (typeof kind !== 'string') continue;
-            const special = test.ofKind?.(kind);
+            const special = test.pivot?.at(kind);
             expect(special?.matches(view) ?? false, text).toBe(test.matches(view));
           }
         },
@@ -112,10 +112,10 @@ describe('a test of one kind', () => {
       expect.objectContaining({ node: 'comparison', operator: '==' }),
     );
     expect(canHold(decide(conditionOf(text), 'net'))).toBe(false);
-    expect(testOf(`any where ${text}`).ofKind?.('exec')?.anchors).toEqual([
+    expect(testOf(`any where ${text}`).pivot?.at('exec')?.anchors).toEqual([
       { field: 'tool', how: 'equals', text: 'cat' },
     ]);
-    expect(testOf('exec where tool == "cat"').ofKind?.('exit')).toBeUndefined();
+    expect(testOf('exec where tool == "cat"').pivot?.at('exit')).toBeUndefined();
   });
 });
 
@@ -129,7 +129,7 @@ describe('tests that stand in several rules', () => {
     );
     let runs = 0;
     const counted = (query: string): Rule => {
-      const { ofKind: _ofKind, ...test } = testOf(query);
+      const { pivot: _pivot, ...test } = testOf(query);
       return ruleOf({
         ...test,
         matches: (view) => {
