@@ -8,6 +8,7 @@ import type { TelltaleEvent } from '../registry.ts';
 import { comparePositions, createOrdered, type KeptHit } from './ordered.ts';
 import {
   eventAlert,
+  foundHit,
   groupKey,
   isStreamRule,
   keptHit,
@@ -72,11 +73,13 @@ export function createBacktest(
   function add(events: readonly TelltaleEvent[]): Alert[] {
     const alerts: Alert[] = [];
     for (const event of events) {
-      const seen = ruleEvent(event, views);
-      const { matched, hits } = rules.evaluate(seen);
+      const seenAs = views(event);
+      const { matched, hits } = rules.evaluate({ views: seenAs });
+      if (matched.length === 0 && hits.length === 0) continue;
+      const seen = ruleEvent(event, seenAs);
       for (const rule of matched) alerts.push(eventAlert(event, seen, rule));
       for (const { rule, hits: found } of hits)
-        if (isStreamRule(rule)) gather(event, rule, keptHit(event, seen, found, rule));
+        if (isStreamRule(rule)) gather(event, rule, keptHit(foundHit(event, seen, found), rule));
     }
     return alerts;
   }

@@ -13,6 +13,7 @@ import { createGroup, type Group, type GroupLimits } from './group.ts';
 import type { Changes, KeptHit } from './ordered.ts';
 import {
   eventAlert,
+  foundHit,
   groupKey,
   isStreamRule,
   keptHit,
@@ -97,6 +98,11 @@ const outcomeOf = ({ raised, withdrawn, stale }: Collected): Outcome => ({
 
 type Pending = Map<Group, Map<StreamRule, KeptHit[]>>;
 
+/** What of a hit waits for the end of its batch. */
+type Keep = (hit: KeptHit, rule: StreamRule) => KeptHit;
+/** A batch has its events in memory anyway, and most hits are let go when it ends. */
+const whole: Keep = (hit) => hit;
+
 function listIn<K, V>(lists: Map<K, V[]>, key: K): V[] {
   const list = lists.get(key) ?? [];
   lists.set(key, list);
@@ -119,12 +125,18 @@ export function createEngine(
   let held = 0;
   let evicted = 0;
 
-  function groupOf({ tenant, session_id }: TelltaleEvent, rule: StreamRule): Group {
-    const key = groupKey(tenant, session_id, scopes.get(rule) as Scope);
-    const group = groups.get(key) ?? createGroup(tenant, ofGroup);
+  /** Where a batch gathers the hits of an event's session, or of its tenant. */
+  function gathered({ tenant, session_id }: TelltaleEvent, scope: Scope, pending: Pending) {
+    const key = groupKey(tenant, session_id, scope);
+    const known = groups.get(key);
+    const there = known === undefined ? undefined : pending.get(known);
+    if (there !== undefined) return there;
+    const group = known ?? createGroup(tenant, ofGroup);
     groups.delete(key);
     groups.set(key, group);
-    return group;
+    const byRule = new Map<StreamRule, KeptHit[]>();
+    pending.set(group, byRule);
+    return byRule;
   }
 
   function collect(group: Group, rule: StreamRule, changes: Changes, into: Collected): void {
@@ -134,16 +146,19 @@ export function createEngine(
   }
 
   /** Puts an event's hits to their groups; event rules alert at once. */
-  function test(event: TelltaleEvent, pending: Pending, into: Collected): void {
-    const seen = ruleEvent(event, views);
-    const { matched, hits } = rules.evaluate(seen);
+  function test(event: TelltaleEvent, pending: Pending, into: Collected, keep: Keep): void {
+    const seenAs = views(event);
+    const { matched, hits } = rules.evaluate({ views: seenAs });
+    if (matched.length === 0 && hits.length === 0) return;
+    const seen = ruleEvent(event, seenAs);
     for (const rule of matched) into.raised.push(eventAlert(event, seen, rule));
+    let lists: Partial<Record<Scope, Map<StreamRule, KeptHit[]>>> | undefined;
     for (const { rule, hits: found } of hits) {
       if (!isStreamRule(rule)) continue;
-      const group = groupOf(event, rule);
-      const byRule = pending.get(group) ?? new Map<StreamRule, KeptHit[]>();
-      pending.set(group, byRule);
-      listIn(byRule, rule).push(keptHit(event, seen, found, rule));
+      const scope = scopes.get(rule) as Scope;
+      lists ??= {};
+      lists[scope] ??= gathered(event, scope, pending);
+      listIn(lists[scope], rule).push(keep(foundHit(event, seen, found), rule));
     }
   }
 
@@ -167,7 +182,7 @@ export function createEngine(
   function add(events: readonly TelltaleEvent[]): Outcome {
     const into = nothing();
     const pending: Pending = new Map();
-    for (const event of events) test(event, pending, into);
+    for (const event of events) test(event, pending, into, whole);
     return applyAll(pending, into);
   }
 
@@ -182,7 +197,7 @@ export function createEngine(
     const pending: Pending = new Map();
     return {
       add: (events) => {
-        for (const event of events) test(event, pending, into);
+        for (const event of events) test(event, pending, into, keptHit);
       },
       finish: () => applyAll(pending, into),
     };

@@ -6,9 +6,13 @@ import {
   type Changes,
   comparePositions,
   createOrdered,
+  inOrder,
   type KeptHit,
+  keepHit,
+  NOTHING,
   type Ordered,
   type Position,
+  STALE,
 } from './ordered.ts';
 import type { StreamRule } from './raise.ts';
 import type { StreamLimits } from './rule.ts';
@@ -23,7 +27,7 @@ export interface GroupLimits {
 
 export interface Group {
   readonly tenant: string;
-  /** Takes the hits of one rule in a batch, in any order. */
+  /** Takes the hits of one rule in a batch, in any order; keeps no more of them than the rule reads. */
   apply(rule: StreamRule, hits: readonly KeptHit[]): Changes;
   /** No hit before this time will come any more; gives what changed, by rule. */
   advance(timeNs: bigint): readonly (readonly [StreamRule, Changes])[];
@@ -37,82 +41,103 @@ export interface Group {
   readonly evicted: number;
 }
 
-export function createGroup(tenant: string, limits: GroupLimits): Group {
-  const rules = new Map<StreamRule, Ordered>();
+const NO_HITS: readonly KeptHit[] = [];
+const NO_CHANGES: readonly (readonly [StreamRule, Changes])[] = [];
+
+/** There are as many as sessions that live, so a group is a class and holds no closures. */
+class SessionGroup implements Group {
+  readonly tenant: string;
+  readonly #limits: GroupLimits;
+  readonly #rules = new Map<StreamRule, Ordered>();
+  #held = 0;
   /**
    * Of rules that nothing has opened: the place of the newest hit that was let go, because a later
    * step without a first one matters to nobody. An opening before it makes the group stale.
    */
-  const passed = new Map<StreamRule, Position>();
+  readonly #passed = new Map<StreamRule, Position>();
 
-  function pass(rule: StreamRule, { timeNs, stream, seq }: Position): void {
-    const before = passed.get(rule);
-    const place = { timeNs, stream, seq };
-    if (before === undefined || comparePositions(before, place) < 0) passed.set(rule, place);
+  constructor(tenant: string, limits: GroupLimits) {
+    this.tenant = tenant;
+    this.#limits = limits;
   }
 
-  /** The hits that matter: while nothing has opened a match, those from the first that does on. */
-  function opened(rule: StreamRule, hits: readonly KeptHit[]) {
-    const { opens } = rule.matcher.stream;
-    if (opens === undefined) return { matter: hits, stale: false };
-    const sorted = [...hits].sort(comparePositions);
-    const first = sorted.findIndex((hit) => hit.hits.some(({ input }) => input <= opens));
-    const opening = sorted[first];
-    const before = passed.get(rule);
-    const stale =
-      opening !== undefined && before !== undefined && comparePositions(opening, before) < 0;
-    if (rules.has(rule)) return { matter: sorted, stale };
-    const newest = first < 0 ? sorted.at(-1) : sorted[first - 1];
-    if (newest !== undefined) pass(rule, newest);
-    return { matter: first < 0 ? [] : sorted.slice(first), stale };
+  apply(rule: StreamRule, hits: readonly KeptHit[]): Changes {
+    const { matter, stale } = this.#opened(rule, hits);
+    if (matter.length === 0) return stale ? STALE : NOTHING;
+    const { keepNs, ruleHitsMax, stream } = this.#limits;
+    let ordered = this.#rules.get(rule);
+    if (ordered === undefined) {
+      ordered = createOrdered(rule.matcher.stream, keepNs, stream, ruleHitsMax);
+      this.#rules.set(rule, ordered);
+    }
+    const { fields } = rule.matcher.stream;
+    const before = ordered.size;
+    const changes = ordered.add(matter.map((hit) => keepHit(hit, hit.hits, fields)));
+    this.#held += ordered.size - before;
+    return stale ? { ...changes, stale } : changes;
   }
 
-  function apply(rule: StreamRule, hits: readonly KeptHit[]): Changes {
-    const { matter, stale } = opened(rule, hits);
-    if (matter.length === 0) return { raised: [], withdrawn: [], stale };
-    const { keepNs, ruleHitsMax, stream } = limits;
-    const ordered =
-      rules.get(rule) ?? createOrdered(rule.matcher.stream, keepNs, stream, ruleHitsMax);
-    rules.set(rule, ordered);
-    const changes = ordered.add(matter);
-    return { ...changes, stale: stale || changes.stale };
+  advance(timeNs: bigint): readonly (readonly [StreamRule, Changes])[] {
+    let all: [StreamRule, Changes][] | undefined;
+    let past = true;
+    for (const [rule, ordered] of this.#rules) {
+      const changes = ordered.advance(timeNs);
+      if (changes.raised.length > 0) {
+        all ??= [];
+        all.push([rule, changes]);
+      }
+      past &&= ordered.newest === undefined || ordered.newest.timeNs < timeNs;
+    }
+    if (past && this.#rules.size > 0) this.settle();
+    return all ?? NO_CHANGES;
   }
 
-  function settle(): void {
-    for (const [rule, ordered] of rules) {
+  settle(): void {
+    this.#held = 0;
+    for (const [rule, ordered] of this.#rules) {
       ordered.settle();
       if (!ordered.idle || rule.matcher.stream.opens === undefined) continue;
-      if (ordered.newest !== undefined) pass(rule, ordered.newest);
-      rules.delete(rule);
+      if (ordered.newest !== undefined) this.#pass(rule, ordered.newest);
+      this.#rules.delete(rule);
     }
   }
 
-  function advance(timeNs: bigint): readonly (readonly [StreamRule, Changes])[] {
-    const all = [...rules].map(([rule, ordered]) => [rule, ordered.advance(timeNs)] as const);
-    const isPast = ({ newest }: Ordered) => newest === undefined || newest.timeNs < timeNs;
-    if ([...rules.values()].every(isPast)) settle();
-    return all;
+  get size(): number {
+    return this.#held;
   }
 
-  const sum = (of: (ordered: Ordered) => number): number => {
-    let total = 0;
-    for (const ordered of rules.values()) total += of(ordered);
-    return total;
-  };
+  get states(): number {
+    return this.#rules.size;
+  }
 
-  return {
-    tenant,
-    apply,
-    advance,
-    settle,
-    get size() {
-      return sum(({ size }) => size);
-    },
-    get states() {
-      return rules.size;
-    },
-    get evicted() {
-      return sum(({ evicted }) => evicted);
-    },
-  };
+  get evicted(): number {
+    let total = 0;
+    for (const { evicted } of this.#rules.values()) total += evicted;
+    return total;
+  }
+
+  #pass(rule: StreamRule, { timeNs, stream, seq }: Position): void {
+    const before = this.#passed.get(rule);
+    const place = { timeNs, stream, seq };
+    if (before === undefined || comparePositions(before, place) < 0) this.#passed.set(rule, place);
+  }
+
+  /** The hits that matter: while nothing has opened a match, those from the first that does on. */
+  #opened(rule: StreamRule, hits: readonly KeptHit[]) {
+    const { opens } = rule.matcher.stream;
+    if (opens === undefined) return { matter: hits, stale: false };
+    const sorted = inOrder(hits);
+    const first = sorted.findIndex((hit) => hit.hits.some(({ input }) => input <= opens));
+    const opening = sorted[first];
+    const before = this.#passed.get(rule);
+    const stale =
+      opening !== undefined && before !== undefined && comparePositions(opening, before) < 0;
+    if (this.#rules.has(rule)) return { matter: sorted, stale };
+    const newest = first < 0 ? sorted.at(-1) : sorted[first - 1];
+    if (newest !== undefined) this.#pass(rule, newest);
+    return { matter: first < 0 ? NO_HITS : sorted.slice(first), stale };
+  }
 }
+
+export const createGroup = (tenant: string, limits: GroupLimits): Group =>
+  new SessionGroup(tenant, limits);

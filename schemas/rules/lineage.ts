@@ -21,6 +21,8 @@ export interface Kinship {
   readonly parent?: Program;
 }
 
+const NOBODY: Kinship = {};
+
 interface Known extends Program {
   readonly ppid: number | undefined;
 }
@@ -77,7 +79,9 @@ export function createLineage(limits: LineageLimits = LINEAGE_LIMITS): Lineage {
     const streams = sessions.get(key) ?? new Map<string, Programs>();
     sessions.delete(key);
     sessions.set(key, streams);
-    const programs = streams.get(stream_id) ?? new Map<number, Known>();
+    const known = streams.get(stream_id);
+    if (known !== undefined) return known;
+    const programs = new Map<number, Known>();
     streams.set(stream_id, programs);
     return programs;
   }
@@ -102,7 +106,7 @@ export function createLineage(limits: LineageLimits = LINEAGE_LIMITS): Lineage {
 
   function observe(event: TelltaleEvent): Kinship {
     const { pid, kind } = event;
-    if (pid === undefined) return {};
+    if (pid === undefined) return NOBODY;
     const role = REGISTRY.get(kind)?.role;
     const programs = programsOf(event);
     const before = programs.get(pid);
@@ -113,10 +117,8 @@ export function createLineage(limits: LineageLimits = LINEAGE_LIMITS): Lineage {
     // Its number may be given to another process now.
     if (role === 'process_end') remove(programs, pid);
     const self = started ?? before;
-    return {
-      ...(self === undefined ? {} : { self }),
-      ...(parent === undefined ? {} : { parent }),
-    };
+    if (self === undefined) return parent === undefined ? NOBODY : { parent };
+    return parent === undefined ? { self } : { self, parent };
   }
 
   return {

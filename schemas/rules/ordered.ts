@@ -11,7 +11,7 @@
  */
 import { keyValue } from './eql/key.ts';
 import type { Firing, Hit, StreamLimits, StreamMatcher, StreamState } from './rule.ts';
-import { createView, type FieldValue, type FieldView, type RuleEvent } from './values.ts';
+import { type FieldValue, type FieldView, FoldingView, type RuleEvent } from './values.ts';
 
 /** The order of events everywhere: time, then stream, then number. */
 export interface Position {
@@ -31,6 +31,8 @@ export interface KeptHit extends Position {
   readonly id: string;
   readonly session: string;
   readonly hits: readonly Hit[];
+  /** Its name as the rule's states have it, once one asked. */
+  ticket?: string | undefined;
 }
 
 /** An event that a firing is made of. */
@@ -52,33 +54,59 @@ export interface Changes {
   readonly stale: boolean;
 }
 
+/** Hits in their order; the same list where they stand in it already. */
+export function inOrder(hits: readonly KeptHit[]): readonly KeptHit[] {
+  for (let at = 1; at < hits.length; at++)
+    if (comparePositions(hits[at - 1] as KeptHit, hits[at] as KeptHit) > 0)
+      return hits.toSorted(comparePositions);
+  return hits;
+}
+
 /** Only equality is asked of a text: a long one is told by its hash. */
 const shortened = (value: FieldValue): FieldValue =>
   Array.isArray(value) ? value.map(keyValue) : keyValue(value);
 
 /** What a rule reads of a hit, copied out of the event so that the event can be let go. */
-function project(view: FieldView, fields: readonly string[]): FieldView {
-  const kept = new Map<string, FieldValue>();
-  for (const name of fields) {
-    const value = view.get(name);
-    if (value !== undefined) kept.set(name, shortened(value));
+class KeptView extends FoldingView {
+  readonly #fields: readonly string[];
+  readonly #values: readonly (FieldValue | undefined)[];
+
+  constructor(view: FieldView, fields: readonly string[]) {
+    super();
+    this.#fields = fields;
+    this.#values = fields.map((name) => {
+      const value = view.get(name);
+      return value === undefined ? undefined : shortened(value);
+    });
   }
-  return createView({ get: (name) => kept.get(name), names: () => [...kept.keys()] });
+
+  get(name: string): FieldValue | undefined {
+    const at = this.#fields.indexOf(name);
+    return at < 0 ? undefined : this.#values[at];
+  }
+
+  names(): readonly string[] {
+    return this.#fields.filter((_, at) => this.#values[at] !== undefined);
+  }
 }
 
 /** The hits of one event as they are kept. */
 export function keepHit(
-  event: Omit<KeptHit, 'hits'>,
+  { id, session, timeNs, stream, seq }: Omit<KeptHit, 'hits' | 'ticket'>,
   hits: readonly Hit[],
   fields: readonly string[],
 ): KeptHit {
-  const views = new Map<FieldView, FieldView>();
-  const small = hits.map(({ input, fields: view }): Hit => {
-    const known = views.get(view) ?? project(view, fields);
-    views.set(view, known);
-    return { input, fields: known };
+  let view: FieldView | undefined;
+  let kept: FieldView | undefined;
+  const small = hits.map((hit): Hit => {
+    // Nearly always it is one view that several inputs hold for.
+    if (kept === undefined || view !== hit.fields) {
+      view = hit.fields;
+      kept = new KeptView(view, fields);
+    }
+    return { input: hit.input, fields: kept, key: undefined };
   });
-  return { ...event, hits: small };
+  return { id, session, timeNs, stream, seq, hits: small, ticket: undefined };
 }
 
 export interface Ordered {
@@ -98,7 +126,9 @@ export interface Ordered {
   readonly evicted: number;
 }
 
-const NOTHING: Changes = { raised: [], withdrawn: [], stale: false };
+export const NOTHING: Changes = { raised: [], withdrawn: [], stale: false };
+export const STALE: Changes = { ...NOTHING, stale: true };
+const NO_STANDING: ReadonlyMap<string, Standing> = new Map();
 const NO_VIEWS: RuleEvent['views'] = [];
 
 /** How many hits one rule keeps of one group. */
@@ -122,30 +152,128 @@ const standingOf = ({ timeNs, key, events }: Firing): Standing => ({
   name: JSON.stringify([key, events[0]]),
 });
 
-/**
- * A rule over a group. Hits that come at most `keepNs` later than their neighbours are put in their
- * place, as long as no more than `keptMax` are kept.
- */
-export function createOrdered(
-  matcher: StreamMatcher,
-  keepNs: bigint,
-  limits: StreamLimits,
-  keptMax: number = KEPT_HITS_MAX,
-): Ordered {
+/** A hit as the rule's state takes it: its name is made when the state asks for it. */
+class Fed implements RuleEvent {
+  readonly #hit: KeptHit;
+  readonly timeNs: bigint;
+  readonly views = NO_VIEWS;
+
+  constructor(hit: KeptHit) {
+    this.#hit = hit;
+    this.timeNs = hit.timeNs;
+  }
+
+  get id(): string {
+    this.#hit.ticket ??= ticket(this.#hit);
+    return this.#hit.ticket;
+  }
+}
+
+const feed = (to: StreamState, hit: KeptHit): readonly Firing[] => to.feed(new Fed(hit), hit.hits);
+
+class OrderedState implements Ordered {
+  readonly #matcher: StreamMatcher;
+  readonly #keepNs: bigint;
+  readonly #limits: StreamLimits;
+  readonly #keptMax: number;
   /** Hits that the state has and the base has not, in order. */
-  const kept: KeptHit[] = [];
-  const base = matcher.open(limits);
+  readonly #kept: KeptHit[] = [];
+  readonly #base: StreamState;
   /** The last hit that the base was given. */
-  let based: Position | undefined;
-  let state = matcher.open(limits);
-  let standing = new Map<string, Standing>();
-  let advancedNs: bigint | undefined;
-  function feed(to: StreamState, hit: KeptHit): readonly Firing[] {
-    return to.feed({ id: ticket(hit), timeNs: hit.timeNs, views: NO_VIEWS }, hit.hits);
+  #based: Position | undefined;
+  #state: StreamState;
+  /** Made when something fires: there are many states, and few that fire. */
+  #standing: Map<string, Standing> | undefined;
+  #advancedNs: bigint | undefined;
+
+  constructor(matcher: StreamMatcher, keepNs: bigint, limits: StreamLimits, keptMax: number) {
+    this.#matcher = matcher;
+    this.#keepNs = keepNs;
+    this.#limits = limits;
+    this.#keptMax = keptMax;
+    this.#base = matcher.open(limits);
+    this.#state = matcher.open(limits);
+  }
+
+  add(hits: readonly KeptHit[]): Changes {
+    const sorted = inOrder(hits);
+    const based = this.#based;
+    const from =
+      based === undefined ? 0 : sorted.findIndex((hit) => comparePositions(hit, based) > 0);
+    const stale = from !== 0 && sorted.length > 0;
+    const first = sorted[from];
+    if (first === undefined) return stale ? STALE : NOTHING;
+    const inTime = from === 0 ? sorted : sorted.slice(from);
+    const changes = this.#isLate(first) ? this.#insert(inTime) : this.#append(inTime);
+    this.#trim();
+    return stale ? { ...changes, stale } : changes;
+  }
+
+  advance(timeNs: bigint): Changes {
+    if (this.#advancedNs !== undefined && timeNs <= this.#advancedNs) return NOTHING;
+    this.#advancedNs = timeNs;
+    const firings = this.#state.advance(timeNs);
+    return firings.length === 0 ? NOTHING : { ...NOTHING, raised: this.#raise(firings) };
+  }
+
+  settle(): void {
+    this.#giveBase(this.#kept.length);
+  }
+
+  get size(): number {
+    return this.#kept.length;
+  }
+
+  get newest(): Position | undefined {
+    return this.#kept.at(-1) ?? this.#based;
+  }
+
+  get idle(): boolean {
+    if (this.#kept.length > 0) return false;
+    const { groups, events } = this.#state.stats();
+    return groups === 0 && events === 0;
+  }
+
+  get evicted(): number {
+    return this.#state.stats().evicted;
+  }
+
+  #isLate(first: KeptHit): boolean {
+    const last = this.#kept.at(-1) ?? this.#based;
+    if (last !== undefined && comparePositions(first, last) < 0) return true;
+    return this.#advancedNs !== undefined && first.timeNs < this.#advancedNs;
+  }
+
+  #append(hits: readonly KeptHit[]): Changes {
+    let raised: Standing[] | undefined;
+    for (const hit of hits) {
+      this.#kept.push(hit);
+      const firings = feed(this.#state, hit);
+      if (firings.length === 0) continue;
+      raised ??= [];
+      raised.push(...this.#raise(firings));
+    }
+    return raised === undefined ? NOTHING : { ...NOTHING, raised };
+  }
+
+  /** Puts late hits in their places. */
+  #insert(hits: readonly KeptHit[]): Changes {
+    for (const hit of hits) {
+      let [low, high] = [0, this.#kept.length];
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (comparePositions(this.#kept[middle] as KeptHit, hit) < 0) low = middle + 1;
+        else high = middle;
+      }
+      this.#kept.splice(low, 0, hit);
+    }
+    return this.#rebuild((hits[0] as KeptHit).timeNs);
   }
 
   /** Notes firings as standing; those of them that did not stand before. */
-  function raise(firings: readonly Firing[]): Standing[] {
+  #raise(firings: readonly Firing[]): Standing[] {
+    this.#standing ??= new Map();
+    const standing = this.#standing;
     return firings.map(standingOf).filter((one) => {
       if (standing.has(one.name)) return false;
       standing.set(one.name, one);
@@ -154,91 +282,52 @@ export function createOrdered(
   }
 
   /** Runs all that is kept through the base’s state, and says what is other than before. */
-  function rebuild(sinceNs: bigint): Omit<Changes, 'stale'> {
-    const before = standing;
-    state = matcher.open(limits, base.save());
-    standing = new Map();
-    const firings = kept.flatMap((hit) => [...feed(state, hit)]);
-    if (advancedNs !== undefined) firings.push(...state.advance(advancedNs));
+  #rebuild(sinceNs: bigint): Changes {
+    const before = this.#standing ?? NO_STANDING;
+    this.#state = this.#matcher.open(this.#limits, this.#base.save());
+    const standing = new Map<string, Standing>();
+    this.#standing = standing;
+    const firings = this.#kept.flatMap((hit) => [...feed(this.#state, hit)]);
+    if (this.#advancedNs !== undefined) firings.push(...this.#state.advance(this.#advancedNs));
     // What fired before the late event is not touched by it, and the base may be past it by now.
     for (const [name, one] of before) if (one.timeNs < sinceNs) standing.set(name, one);
-    const now = raise(firings.filter(({ timeNs }) => timeNs >= sinceNs));
+    const now = this.#raise(firings.filter(({ timeNs }) => timeNs >= sinceNs));
     const raised = now.filter(({ name }) => !before.has(name));
     const withdrawn = [...before.values()].filter(({ name }) => !standing.has(name));
-    return { raised, withdrawn };
-  }
-
-  function insert(hit: KeptHit): void {
-    let [low, high] = [0, kept.length];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (comparePositions(kept[middle] as KeptHit, hit) < 0) low = middle + 1;
-      else high = middle;
-    }
-    kept.splice(low, 0, hit);
+    return { raised, withdrawn, stale: false };
   }
 
   /** Gives the base the first `count` hits that are kept. */
-  function giveBase(count: number): void {
+  #giveBase(count: number): void {
     if (count === 0) return;
-    const given = kept.splice(0, count);
-    for (const hit of given) feed(base, hit);
-    const last = given.at(-1) as KeptHit;
-    based = { timeNs: last.timeNs, stream: last.stream, seq: last.seq };
-    for (const [name, { timeNs }] of standing) if (timeNs < last.timeNs) standing.delete(name);
+    const given = this.#kept.splice(0, count);
+    for (const hit of given) feed(this.#base, hit);
+    const { timeNs, stream, seq } = given.at(-1) as KeptHit;
+    this.#based = { timeNs, stream, seq };
+    const standing = this.#standing;
+    if (standing === undefined) return;
+    for (const [name, one] of standing) if (one.timeNs < timeNs) standing.delete(name);
+    if (standing.size === 0) this.#standing = undefined;
   }
 
-  function trim(): void {
+  #trim(): void {
+    const kept = this.#kept;
     const newest = kept.at(-1);
     if (newest === undefined) return;
-    const since = newest.timeNs - keepNs;
-    let count = Math.max(kept.length - keptMax, 0);
+    const since = newest.timeNs - this.#keepNs;
+    let count = Math.max(kept.length - this.#keptMax, 0);
     while (count < kept.length && (kept[count] as KeptHit).timeNs < since) count++;
-    giveBase(count);
+    this.#giveBase(count);
   }
-
-  function add(hits: readonly KeptHit[]): Changes {
-    const inTime = hits.filter((hit) => based === undefined || comparePositions(hit, based) > 0);
-    const stale = inTime.length < hits.length;
-    const sorted = inTime.sort(comparePositions);
-    const first = sorted[0];
-    if (first === undefined) return { ...NOTHING, stale };
-    const last = kept.at(-1) ?? based;
-    const late =
-      (last !== undefined && comparePositions(first, last) < 0) ||
-      (advancedNs !== undefined && first.timeNs < advancedNs);
-    let changes: Omit<Changes, 'stale'>;
-    if (late) {
-      for (const hit of sorted) insert(hit);
-      changes = rebuild(first.timeNs);
-    } else {
-      kept.push(...sorted);
-      changes = { raised: sorted.flatMap((hit) => raise(feed(state, hit))), withdrawn: [] };
-    }
-    trim();
-    return { ...changes, stale };
-  }
-
-  return {
-    add,
-    advance(timeNs) {
-      if (advancedNs !== undefined && timeNs <= advancedNs) return NOTHING;
-      advancedNs = timeNs;
-      return { ...NOTHING, raised: raise(state.advance(timeNs)) };
-    },
-    settle: () => giveBase(kept.length),
-    get size() {
-      return kept.length;
-    },
-    get newest() {
-      return kept.at(-1) ?? based;
-    },
-    get idle() {
-      const { groups, events } = state.stats();
-      return kept.length === 0 && groups === 0 && events === 0;
-    },
-    get evicted() {
-      return state.stats().evicted;
-    },
-  };
 }
+
+/**
+ * A rule over a group. Hits that come at most `keepNs` later than their neighbours are put in their
+ * place, as long as no more than `keptMax` are kept.
+ */
+export const createOrdered = (
+  matcher: StreamMatcher,
+  keepNs: bigint,
+  limits: StreamLimits,
+  keptMax: number = KEPT_HITS_MAX,
+): Ordered => new OrderedState(matcher, keepNs, limits, keptMax);

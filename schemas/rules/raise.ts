@@ -33,36 +33,37 @@ export function scopeOf(rule: Rule): Scope {
 
 /** What a rule's state never reaches beyond, as text: a session of a tenant, or the tenant. */
 export const groupKey = (tenant: string, session: string, scope: Scope): string =>
-  JSON.stringify(scope === 'session' ? [tenant, session] : [tenant]);
+  scope === 'session' ? `${tenant.length} ${tenant} ${session}` : `all ${tenant}`;
 
 /**
  * The time by which rules order an event: its own, but never later than the collector saw it. A
  * made-up time in the future would let everything before it expire.
  */
-export function ruleTimeNs(event: Pick<TelltaleEvent, 'ts' | 'observed_ts'>): bigint {
-  const [own, seen] = [BigInt(event.ts), BigInt(event.observed_ts)];
-  return own < seen ? own : seen;
+export function ruleTimeNs({ ts, observed_ts }: Pick<TelltaleEvent, 'ts' | 'observed_ts'>): bigint {
+  // Times have 19 digits, so the earlier text is the earlier time.
+  return BigInt(ts < observed_ts ? ts : observed_ts);
 }
 
 /** The views of an event; it is called once for each event, in the order of its stream. */
 export type Views = (event: TelltaleEvent) => readonly LogView[];
 
-/** An event as rules take it. */
-export function ruleEvent(event: TelltaleEvent, views: Views): RuleEvent {
-  const id = `${event.stream_id}-${event.seq}`;
-  return { id, timeNs: ruleTimeNs(event), views: views(event) };
+/** An event as rules take it; made where something matched, and so for few. */
+export function ruleEvent(event: TelltaleEvent, views: readonly LogView[]): RuleEvent {
+  return { id: `${event.stream_id}-${event.seq}`, timeNs: ruleTimeNs(event), views };
 }
 
-/** What a stream rule keeps of an event that its tests held for. */
-export function keptHit(
+/** An event that a stream rule's tests held for, with all of the event behind it. */
+export function foundHit(
   { stream_id, session_id, seq }: TelltaleEvent,
   { id, timeNs }: RuleEvent,
   hits: readonly Hit[],
-  rule: StreamRule,
 ): KeptHit {
-  const place = { id, timeNs, session: session_id, stream: stream_id, seq };
-  return keepHit(place, hits, rule.matcher.stream.fields);
+  return { id, session: session_id, timeNs, stream: stream_id, seq, hits };
 }
+
+/** The same with no more of the event than the rule reads. */
+export const keptHit = (hit: KeptHit, rule: StreamRule): KeptHit =>
+  keepHit(hit, hit.hits, rule.matcher.stream.fields);
 
 function alertRule({ meta }: Rule): Alert['rule'] {
   return {

@@ -16,7 +16,7 @@
  * begins anew, so that one burst is one alert for each `count` events of it.
  */
 import { at, type Entry, type MapNode, textOf, textsOf } from './document.ts';
-import { compileKey, type KeyOf, keyTexts } from './eql/key.ts';
+import { compileKey, type KeyOf, keyOfHit, keyTexts } from './eql/key.ts';
 import { typeOfField } from './eql/taxonomy.ts';
 import { quoted, refuse } from './faults.ts';
 import {
@@ -137,6 +137,7 @@ const loadCounted = ([id, timeNs, value]: SavedCounted): Counted => ({
   value,
 });
 
+const NONE: readonly Firing[] = [];
 const NEW = (): Window => ({ opener: undefined, counted: [], lastNs: undefined });
 const isEmpty = ({ opener, counted, lastNs }: Window): boolean =>
   opener === undefined && counted.length === 0 && lastNs === undefined;
@@ -164,7 +165,7 @@ class ThresholdState implements StreamState {
     const out: Firing[] = [];
     // `where` is asked first: an event that also opens does not count behind itself.
     for (const hit of hits) {
-      const key = this.#plan.keyOf(hit.fields);
+      const key = keyOfHit(hit, this.#plan.keyOf);
       if (key === undefined) continue;
       const window = this.#windows.get(key) ?? NEW();
       this.#trim(window, event.timeNs);
@@ -173,7 +174,8 @@ class ThresholdState implements StreamState {
       this.#windows.delete(key);
       if (!isEmpty(window)) this.#windows.set(key, window);
     }
-    this.#bound(event.timeNs);
+    this.#expire(event.timeNs);
+    this.#bound();
     return out;
   }
 
@@ -195,7 +197,10 @@ class ThresholdState implements StreamState {
     if (distinctOf !== undefined && count <= distinctCount) {
       window.counted = window.counted.filter((one) => one.value !== value);
     }
-    window.counted.push({ id: event.id, timeNs: event.timeNs, value });
+    const counted = { id: event.id, timeNs: event.timeNs, value };
+    // Most windows hold one event, and an empty list that is pushed to makes room for many.
+    if (window.counted.length === 0) window.counted = [counted];
+    else window.counted.push(counted);
     if (window.counted.length > this.#limits.eventsPerGroupMax) {
       window.counted.shift();
       this.#evicted += 1;
@@ -214,21 +219,28 @@ class ThresholdState implements StreamState {
     const { spanNs } = this.#plan;
     const { opener } = window;
     if (opener !== undefined && timeNs - opener.timeNs > spanNs) window.opener = undefined;
+    const oldest = window.counted[0];
+    if (oldest === undefined || timeNs - oldest.timeNs <= spanNs) return;
     const first = window.counted.findIndex((one) => timeNs - one.timeNs <= spanNs);
-    if (first !== 0) window.counted.splice(0, first < 0 ? window.counted.length : first);
+    window.counted.splice(0, first < 0 ? window.counted.length : first);
   }
 
   advance(timeNs: bigint): readonly Firing[] {
-    for (const [key, window] of this.#windows) {
-      this.#trim(window, timeNs);
-      if (isEmpty(window)) this.#windows.delete(key);
-    }
-    return [];
+    this.#expire(timeNs);
+    return NONE;
   }
 
-  #bound(timeNs: bigint): void {
+  /** Forgets the windows at the front that are empty by now: they stand by their last event. */
+  #expire(timeNs: bigint): void {
+    for (const [key, window] of this.#windows) {
+      this.#trim(window, timeNs);
+      if (!isEmpty(window)) return;
+      this.#windows.delete(key);
+    }
+  }
+
+  #bound(): void {
     if (this.#windows.size <= this.#limits.groupsMax) return;
-    this.advance(timeNs);
     for (const key of this.#windows.keys()) {
       if (this.#windows.size <= this.#limits.groupsMax) return;
       this.#windows.delete(key);

@@ -1,5 +1,6 @@
 /** Join keys: the values of the `by` fields of one event, as one text. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
+import type { Hit } from '../rule.ts';
 import type { FieldView } from '../values.ts';
 import type { FieldNode } from './ast.ts';
 
@@ -13,8 +14,7 @@ const BEGINNING_CHARS = 64;
  */
 export function keyValue<T>(value: T): T | string {
   if (typeof value !== 'string' || value.length <= TEXT_CHARS_MAX) return value;
-  const hash = createHash('sha256').update(value).digest('hex');
-  return `${value.slice(0, BEGINNING_CHARS).toWellFormed()}… sha256:${hash}`;
+  return `${value.slice(0, BEGINNING_CHARS).toWellFormed()}… sha256:${hash('sha256', value)}`;
 }
 
 /** Gives the key of an event, or undefined where it can't join because a value is missing. */
@@ -35,6 +35,12 @@ export function compileKey(by: readonly FieldNode[]): KeyOf {
     }
     return JSON.stringify(values);
   };
+}
+
+/** The key of a hit, made once. */
+export function keyOfHit(hit: Hit, keyOf: KeyOf): string | undefined {
+  hit.key ??= keyOf(hit.fields);
+  return hit.key;
 }
 
 /** The values of a key as texts; null is the empty text. */

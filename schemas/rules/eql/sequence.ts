@@ -13,7 +13,7 @@
 import type { Firing, Hit, StreamLimits, StreamState, StreamStats } from '../rule.ts';
 import type { RuleEvent } from '../values.ts';
 import type { Pipe } from './ast.ts';
-import { type KeyOf, keyTexts } from './key.ts';
+import { type KeyOf, keyOfHit, keyTexts } from './key.ts';
 import { createPipes, END_OF_TIME_NS, type SavedPipe } from './pipes.ts';
 
 /** One step, `with runs` written out. */
@@ -85,6 +85,8 @@ export function planSequence(wanted: Wanted): SequencePlan {
   return { ...wanted, shape: { first, last, before, leading: first > 0, trailing, stagesOf } };
 }
 
+const NONE: readonly Firing[] = [];
+
 const slot = (stage: number, key: string): string => `${stage}${key}`;
 
 class SequenceState implements StreamState {
@@ -120,25 +122,27 @@ class SequenceState implements StreamState {
   }
 
   feed(event: RuleEvent, hits: readonly Hit[]): readonly Firing[] {
-    const out = this.#pending.length === 0 ? [] : this.#release(event.timeNs);
+    const out: Firing[] = this.#pending.length === 0 ? [] : this.#release(event.timeNs);
     this.#offerUntil(hits);
     // Tests stand in the order of their steps: backwards through the hits is backwards through them.
     for (let at = hits.length - 1; at >= 0; at -= 1) this.#offer(event, hits[at] as Hit, out);
+    this.#expireFirst(event.timeNs);
     if (this.#size() > this.#limits.groupsMax) this.#bound(event.timeNs);
     return out.length === 0 ? out : this.#pipes.push(out);
   }
 
   /** Offers an event to the steps that wait for one test, the last step first. */
-  #offer(event: RuleEvent, { input, fields }: Hit, out: Firing[]): void {
+  #offer(event: RuleEvent, hit: Hit, out: Firing[]): void {
     const { first, last, stagesOf } = this.#shape;
     let key: string | undefined;
-    for (const stage of stagesOf[input] ?? []) {
+    for (const stage of stagesOf[hit.input] ?? []) {
       // Most events are of a later step while nothing waits for one.
       if (stage > last ? this.#pending.length === 0 : stage > first && this.#partials.size === 0) {
         continue;
       }
       const { missing, keyOf } = this.#plan.stages[stage] as Stage;
-      key ??= keyOf(fields);
+      // All steps of one input have its key.
+      key ??= keyOfHit(hit, keyOf);
       if (key === undefined) return;
       if (missing) this.#refute(stage, key, event);
       else this.#progress(stage, key, event, out);
@@ -146,8 +150,8 @@ class SequenceState implements StreamState {
   }
 
   advance(timeNs: bigint): readonly Firing[] {
-    const out = this.#pipes.push(this.#release(timeNs));
-    if (timeNs < END_OF_TIME_NS) this.#expire(timeNs);
+    const out = this.#pending.length === 0 ? NONE : this.#pipes.push(this.#release(timeNs));
+    if (timeNs < END_OF_TIME_NS) this.#expireFirst(timeNs);
     return timeNs < END_OF_TIME_NS ? out : [...out, ...this.#pipes.end()];
   }
 
@@ -156,7 +160,7 @@ class SequenceState implements StreamState {
     const { until, stages } = this.#plan;
     if (until === undefined || this.#partials.size === 0) return;
     const hit = hits.find((one) => one.input === until.input);
-    const key = hit && until.keyOf(hit.fields);
+    const key = hit && keyOfHit(hit, until.keyOf);
     if (key === undefined) return;
     for (let stage = 0; stage < stages.length; stage += 1) this.#partials.delete(slot(stage, key));
   }
@@ -239,7 +243,20 @@ class SequenceState implements StreamState {
     return maxspanNs !== undefined && timeNs - fromNs > maxspanNs;
   }
 
-  /** Forgets what can't match any more. */
+  /** Forgets what can't match any more, as far as it stands at the front. */
+  #expireFirst(timeNs: bigint): void {
+    if (this.#plan.maxspanNs === undefined) return;
+    for (const [place, { firstNs }] of this.#partials) {
+      if (!this.#isOver(firstNs, timeNs)) break;
+      this.#partials.delete(place);
+    }
+    for (const [key, leadNs] of this.#leads) {
+      if (!this.#isOver(leadNs, timeNs)) break;
+      this.#leads.delete(key);
+    }
+  }
+
+  /** Forgets all that can't match any more. */
   #expire(timeNs: bigint): void {
     if (this.#plan.maxspanNs === undefined) return;
     for (const [place, { firstNs }] of this.#partials) {

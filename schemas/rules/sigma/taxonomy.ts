@@ -201,9 +201,12 @@ const MAPS: ReadonlySet<string> = new Set(['attrs', 'join_keys', 'settings']);
 
 /** A field of ours by its own name, an entry of a map by `map.key`; maps themselves are no value. */
 function ownField(event: Loose, name: string): FieldValue | undefined {
+  const there = Object.hasOwn(event, name);
   const dot = name.indexOf('.');
+  // Most of what rules ask for is not there.
+  if (!there && dot < 0) return undefined;
   const map = dot < 0 ? name : name.slice(0, dot);
-  if (!MAPS.has(map)) return Object.hasOwn(event, name) ? event[name] : undefined;
+  if (!MAPS.has(map)) return there ? event[name] : undefined;
   const entries = (event[map] ?? {}) as unknown as Loose;
   const key = name.slice(map.length + 1);
   return Object.hasOwn(entries, key) ? entries[key] : undefined;
@@ -233,7 +236,7 @@ class TellingView extends FoldingView {
     const { fields, args } = this.#telling;
     const make = fields.get(name);
     if (make !== undefined) return make(this.#told);
-    const argument = args === undefined ? null : ARGUMENT.exec(name);
+    const argument = args === undefined || name[0] !== 'a' ? null : ARGUMENT.exec(name);
     if (argument !== null) return this.#told.process?.argv[Number(argument[1])];
     return ownField(this.#told.event, name);
   }

@@ -63,6 +63,29 @@ query: |
     [file where file_op == "create"]
     ![file where file_op == "delete"]
 ---
+title: Deletes behind a read
+id: burst
+level: medium
+language: eql
+threshold:
+  where: file where file_op == "delete"
+  after: file where file_op == "read"
+  by: session_id
+  count: 2
+  timespan: 25s
+---
+title: Files behind a silence
+id: lull
+level: medium
+language: eql
+threshold:
+  where: file where true
+  after: file where file_op in ("read", "create")
+  after_silence: 6s
+  by: session_id
+  count: 2
+  timespan: 20s
+---
 title: The same secret in two sessions
 id: spread
 level: high
@@ -239,9 +262,11 @@ describe('the engine', () => {
     const scopes = rules.map((rule) => `${rule.meta.id} ${scopeOf(rule)}`).sort();
     expect(scopes).toEqual([
       'any-curl session',
+      'burst session',
       'curl session',
       'leak session',
       'litter session',
+      'lull session',
       'many session',
       'read session',
       'spread tenant',
@@ -270,6 +295,7 @@ describe('the engine', () => {
       { numRuns: 400 },
     );
     // A property over rules that never match would say nothing.
-    expect([...seen.keys()].sort()).toEqual(['curl', 'leak', 'litter', 'many', 'spread']);
+    const found = ['burst', 'curl', 'leak', 'litter', 'lull', 'many', 'spread'];
+    expect([...seen.keys()].sort()).toEqual(found);
   });
 });
