@@ -91,7 +91,13 @@ function select(tests: readonly (EventMatcher | undefined)[]): Selection | undef
   if (ids.length === 0) return undefined;
   const some = ids.map((id) => tests[id] as EventMatcher);
   const pivot = some.find((test) => test.pivot !== undefined)?.pivot?.field;
-  return { candidates: createCandidates(some, ids), tests, pivot, byValue: new Map() };
+  // Where there is a pivot, the index over all its values is hardly ever asked for.
+  let index: Candidates | undefined;
+  const candidates: Candidates = (fields) => {
+    index ??= createCandidates(some, ids);
+    return index(fields);
+  };
+  return { candidates, tests, pivot, byValue: new Map() };
 }
 
 /** The tests that are left where the pivot has this value. */
