@@ -1,5 +1,5 @@
 /** Over the real engine: an alert that was stored is told, whichever worker was killed in between. */
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   ALERT_STATES_TABLE,
   ALERTS_TABLE,
@@ -61,7 +61,10 @@ function worker(names: readonly string[], store: Store = engine.store, over = DE
   return { delivery, raise, take, toldOf, log, meter, clock };
 }
 
-const settled = () => new Promise((resolve) => setTimeout(resolve, 150));
+/** For what must not come: long enough that it would have. */
+const settled = () => new Promise((resolve) => setTimeout(resolve, 500));
+/** For what must come, however busy the machine is. */
+const until = (holds: () => void | Promise<void>) => vi.waitFor(holds, { timeout: 15_000 });
 const store = async (table: string, lines: string[]) => {
   const deps = { store: engine.store, log: fakeLog(), meter: fakeMeter(), clock: fakeClock() };
   const writer = createWriter({ ...deps, random });
@@ -83,13 +86,11 @@ describe('delivery', () => {
     await first.raise(alerts);
     first.take('hook', alerts.slice(0, 1));
     first.clock.advance(DELIVERY_LIMITS.noteMs);
-    await settled();
-    expect(await notedOf(alerts)).toEqual(['hook']);
+    await until(async () => expect(await notedOf(alerts)).toEqual(['hook']));
     // Killed here. The next one tells two, and notes them when it stops.
     const second = worker(['hook']);
     await second.delivery.start();
-    await settled();
-    expect(second.toldOf('hook', alerts)).toEqual(alerts.slice(1));
+    await until(() => expect(second.toldOf('hook', alerts)).toEqual(alerts.slice(1)));
     second.take('hook', alerts.slice(1));
     await second.delivery.stop();
     expect(await notedOf(alerts)).toEqual(['hook', 'hook', 'hook']);
@@ -108,8 +109,7 @@ describe('delivery', () => {
     await first.delivery.stop();
     const second = worker(['hook', 'topic']);
     await second.delivery.start();
-    await settled();
-    expect(second.toldOf('hook', alerts)).toEqual(alerts);
+    await until(() => expect(second.toldOf('hook', alerts)).toEqual(alerts));
     expect(second.toldOf('topic', alerts)).toEqual([]);
   });
 
@@ -123,8 +123,7 @@ describe('delivery', () => {
     ]);
     const { delivery, toldOf } = worker(['hook']);
     await delivery.start();
-    await settled();
-    expect(toldOf('hook', [gone, standing])).toEqual([standing]);
+    await until(() => expect(toldOf('hook', [gone, standing])).toEqual([standing]));
   });
 
   it('does not tell twice what is raised while it looks back', async () => {
@@ -144,8 +143,7 @@ describe('delivery', () => {
     await delivery.start();
     await raise(alerts);
     look();
-    await settled();
-    expect(toldOf('hook', alerts)).toEqual(alerts);
+    await until(() => expect(toldOf('hook', alerts)).toEqual(alerts));
   });
 
   it('looks back for so many and says that there are more', async () => {
@@ -156,8 +154,7 @@ describe('delivery', () => {
       backMax: 3,
     });
     await delivery.start();
-    await settled();
-    expect(meter.counts.get('telltale.alerts.resumed')).toBe(3);
+    await until(() => expect(meter.counts.get('telltale.alerts.resumed')).toBe(3));
     expect(log.lines).toMatchObject([
       { level: 'error', event: 'alert.too_many_undelivered' },
       { event: 'alert.delivered_late' },
