@@ -138,7 +138,9 @@ export const KEPT_HITS_MAX = 64;
  * An event's name as the rule's state takes it: opaque to the state, and all that is told of the
  * event later, when its hit is long gone.
  */
-const ticket = ({ timeNs, session, id }: Part): string => `${timeNs} ${session} ${id}`;
+const ticket = ({ timeNs, session, id }: Part): string =>
+  // Joined it is one text; a template would keep its parts, and there are many.
+  [timeNs, session, id].join(' ');
 
 function partOf(name: string): Part {
   const [timeNs = '0', session = '', id = ''] = name.split(' ');

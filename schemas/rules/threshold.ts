@@ -16,7 +16,7 @@
  * begins anew, so that one burst is one alert for each `count` events of it.
  */
 import { at, type Entry, type MapNode, textOf, textsOf } from './document.ts';
-import { compileKey, type KeyOf, keyOfHit, keyTexts } from './eql/key.ts';
+import { compileKey, type KeyOf, keyTexts, shortKeyOf } from './eql/key.ts';
 import { typeOfField } from './eql/taxonomy.ts';
 import { quoted, refuse } from './faults.ts';
 import {
@@ -165,11 +165,11 @@ class ThresholdState implements StreamState {
     const out: Firing[] = [];
     // `where` is asked first: an event that also opens does not count behind itself.
     for (const hit of hits) {
-      const key = keyOfHit(hit, this.#plan.keyOf);
+      const key = shortKeyOf(hit, this.#plan.keyOf);
       if (key === undefined) continue;
       const window = this.#windows.get(key) ?? NEW();
       this.#trim(window, event.timeNs);
-      if (hit.input === 0) out.push(...this.#count(key, window, event, hit));
+      if (hit.input === 0) out.push(...this.#count(window, event, hit));
       else this.#openBy(window, event);
       this.#windows.delete(key);
       if (!isEmpty(window)) this.#windows.set(key, window);
@@ -188,8 +188,8 @@ class ThresholdState implements StreamState {
     if (silenceNs === 0n || silent) window.opener = { id, timeNs, value: '' };
   }
 
-  #count(key: string, window: Window, event: RuleEvent, hit: Hit): readonly Firing[] {
-    const { after, distinctOf, count, distinctCount } = this.#plan;
+  #count(window: Window, event: RuleEvent, hit: Hit): readonly Firing[] {
+    const { after, keyOf, distinctOf, count, distinctCount } = this.#plan;
     if (after && window.opener === undefined) return [];
     const value = distinctOf === undefined ? '' : distinctOf(hit.fields);
     if (value === undefined) return [];
@@ -211,7 +211,8 @@ class ThresholdState implements StreamState {
     const events = [...opener, ...window.counted].map(({ id }) => id);
     window.opener = undefined;
     window.counted = [];
-    return [{ timeNs: event.timeNs, key: keyTexts(key), events }];
+    const key = keyTexts(keyOf(hit.fields) ?? '[]');
+    return [{ timeNs: event.timeNs, key, events }];
   }
 
   /** Leaves out what lies further back than the time span. */

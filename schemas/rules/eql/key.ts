@@ -7,6 +7,8 @@ import type { FieldNode } from './ast.ts';
 /** A longer text stands in a key by its beginning and its hash: keys are many, and are remembered. */
 const TEXT_CHARS_MAX = 256;
 const BEGINNING_CHARS = 64;
+/** Up to here a key is no longer than its hash. */
+const SHORT_CHARS_MAX = 64;
 
 /**
  * A value as it stands in a key: equal for equal values, and never long. What is shortened already
@@ -40,6 +42,15 @@ export function compileKey(by: readonly FieldNode[]): KeyOf {
 /** The key of a hit, made once. */
 export function keyOfHit(hit: Hit, keyOf: KeyOf): string | undefined {
   hit.key ??= keyOf(hit.fields);
+  return hit.key;
+}
+
+/** The same for a state that never asks a key for its values: equal for equal keys, and short. */
+export function shortKeyOf(hit: Hit, keyOf: KeyOf): string | undefined {
+  if (hit.key === undefined) {
+    const key = keyOf(hit.fields);
+    hit.key = key === undefined || key.length <= SHORT_CHARS_MAX ? key : hash('sha256', key);
+  }
   return hit.key;
 }
 
