@@ -44,6 +44,9 @@ export interface Group {
 const NO_HITS: readonly KeptHit[] = [];
 const NO_CHANGES: readonly (readonly [StreamRule, Changes])[] = [];
 
+const isBefore = (hit: KeptHit | undefined, place: Position | undefined): boolean =>
+  hit !== undefined && place !== undefined && comparePositions(hit, place) < 0;
+
 /** There are as many as sessions that live, so a group is a class and holds no closures. */
 class SessionGroup implements Group {
   readonly tenant: string;
@@ -55,6 +58,8 @@ class SessionGroup implements Group {
    * step without a first one matters to nobody. An opening before it makes the group stale.
    */
   readonly #passed = new Map<StreamRule, Position>();
+  /** Of states that were let go: the place of the newest hit. Any hit before it makes it stale. */
+  readonly #closed = new Map<StreamRule, Position>();
 
   constructor(tenant: string, limits: GroupLimits) {
     this.tenant = tenant;
@@ -97,7 +102,7 @@ class SessionGroup implements Group {
     for (const [rule, ordered] of this.#rules) {
       ordered.settle();
       if (!ordered.idle || rule.matcher.stream.opens === undefined) continue;
-      if (ordered.newest !== undefined) this.#pass(rule, ordered.newest);
+      if (ordered.newest !== undefined) this.#closed.set(rule, ordered.newest);
       this.#rules.delete(rule);
     }
   }
@@ -129,9 +134,8 @@ class SessionGroup implements Group {
     const sorted = inOrder(hits);
     const first = sorted.findIndex((hit) => hit.hits.some(({ input }) => input <= opens));
     const opening = sorted[first];
-    const before = this.#passed.get(rule);
     const stale =
-      opening !== undefined && before !== undefined && comparePositions(opening, before) < 0;
+      isBefore(opening, this.#passed.get(rule)) || isBefore(sorted[0], this.#closed.get(rule));
     if (this.#rules.has(rule)) return { matter: sorted, stale };
     const newest = first < 0 ? sorted.at(-1) : sorted[first - 1];
     if (newest !== undefined) this.#pass(rule, newest);

@@ -114,6 +114,8 @@ const sessionRules = createRuleSet(rules.filter((rule) => scopeOf(rule) === 'ses
 /** Enough for everything to be put in its place, and too little. */
 const WIDE: EngineLimits = { ...ENGINE_LIMITS, keepMs: 20_000 };
 const NARROW: EngineLimits = { ...ENGINE_LIMITS, keepMs: 2_000, ruleHitsMax: 3 };
+/** States are let go as soon as they wait for nothing. */
+const TIGHT: EngineLimits = { ...NARROW, hitsMax: 1 };
 const SECOND_NS = 1_000_000_000n;
 const BASE_NS = 1_764_000_000n * SECOND_NS;
 const END_NS = BASE_NS + 1_000_000n * SECOND_NS;
@@ -287,7 +289,7 @@ describe('the engine', () => {
             seen.set(rule.id, (seen.get(rule.id) ?? 0) + 1);
           const expected = evidence(backtest(sessionRules, events));
           const batches = cut(arrivals(events, jitter), sizes);
-          for (const limits of [WIDE, NARROW])
+          for (const limits of [WIDE, NARROW, TIGHT])
             for (const again of [restarts, [false]])
               expect(evidence(live(batches, again, limits))).toEqual(expected);
         },
@@ -297,5 +299,20 @@ describe('the engine', () => {
     // A property over rules that never match would say nothing.
     const found = ['burst', 'curl', 'leak', 'litter', 'lull', 'many', 'spread'];
     expect([...seen.keys()].sort()).toEqual(found);
+  });
+
+  it('calls a session stale when a hit comes from before a state that was let go', () => {
+    const engine = createEngine(sessionRules, createViews(), TIGHT);
+    const [litter, other, late] = eventsOf([
+      { stream: 0, what: 'create', gap: 0, back: 0, pid: 2 },
+      { stream: 0, what: 'delete', gap: 30, back: 0, pid: 3 },
+      { stream: 1, what: 'delete', gap: 5, back: 0, pid: 2 },
+    ]) as [TelltaleEvent, TelltaleEvent, TelltaleEvent];
+    const elsewhere = { ...other, file_path: '/tmp/g' } as TelltaleEvent;
+    const { raised } = engine.add([litter, elsewhere]);
+    expect(raised.map(({ rule }) => rule.id)).toEqual(['litter']);
+    expect(engine.stats().hits).toBe(0);
+    // In the true order the file was deleted in time: only who reads the session again can tell.
+    expect(engine.add([late]).stale).toHaveLength(1);
   });
 });
