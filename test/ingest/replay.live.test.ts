@@ -94,17 +94,18 @@ it(`stores ${LETTERS} letters once each, with the command killed ${KILLS} times`
   for (let kills = 0; kills < KILLS; kills++) {
     const { child, ended, batches } = start();
     await Promise.race([ended, batches(2)]);
-    // In any step of the next one: reading, writing, looking, marking.
-    await sleep(Math.random() * 400);
+    // In any step of the next one: reading, writing, looking, marking. The last one may be done.
+    await sleep(Math.random() * 200);
     child.kill('SIGKILL');
-    expect((await ended).code).toBe(null);
+    await ended;
     seen.push((await counts()).events[0] ?? 0);
   }
   const { code, out } = await start().ended;
   expect(out).toMatch(/^(?:unknown_kind: \d+ letters: \d+ stored|no dead letter stands)\n$/);
   expect(code).toBe(0);
   console.warn({ seen, last: out.trim() });
-  for (const stored of seen) expect(stored).toBeLessThan(LETTERS);
+  // The first kill came in the middle, however fast the machine is.
   expect(seen[0]).toBeGreaterThan(0);
+  expect(seen[0]).toBeLessThan(LETTERS);
   expect(await counts()).toEqual({ events: [LETTERS, LETTERS], marks: [LETTERS, LETTERS] });
 }, 180_000);
