@@ -158,7 +158,12 @@ export function outputStyle(): { readonly width: number; readonly color: boolean
 export async function writeOut(text: string): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     process.stdout.once('error', reject);
-    process.stdout.write(text, () => resolve());
+    process.stdout.write(text, (error) => {
+      // A failed write tells the listener next, so it stays until then.
+      if (error) return;
+      process.stdout.off('error', reject);
+      resolve();
+    });
   }).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
   });
