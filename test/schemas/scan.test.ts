@@ -42,18 +42,21 @@ describe('the scanner', () => {
       fc.property(anyEvent, (event) => {
         const line = Buffer.from(`${canonical(event)}\n`);
         expect(scanLine(line, 0, line.length - 1, scan)).toBe(true);
-        const found: Record<string, unknown> = {};
+        const found: Record<string, string> = {};
         for (let i = 0; i < scan.count; i++) {
           const name = SCANNED_FIELDS[scan.fields[i] as number] as string;
           const text = line.toString('utf8', scan.starts[i], scan.ends[i]);
           const plain = ['uint', 'int', 'flag', 'list', 'map'].includes(
             ALL_FIELDS[name]?.shape ?? '',
           );
-          const value = JSON.parse(plain ? text : `"${text}"`);
-          found[name] = value;
-          if (!plain) expect(scan.sizes[i]).toBe(Buffer.byteLength(value));
+          found[name] = plain ? text : `"${text}"`;
+          if (!plain) expect(scan.sizes[i]).toBe(Buffer.byteLength(JSON.parse(`"${text}"`)));
         }
-        expect(found).toEqual(event);
+        // As text: Node 24 parses some keys with backslashes as others (see README, Limits).
+        const whole = Object.keys(found)
+          .sort()
+          .map((name) => `"${name}":${found[name]}`);
+        expect(`{${whole.join(',')}}\n`).toBe(line.toString());
       }),
       RUNS,
     );
