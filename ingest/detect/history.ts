@@ -12,7 +12,6 @@ import {
   fromRow,
   type QueryLimits,
   type Row,
-  rowOf,
   type Store,
   selectEvent,
   type TelltaleEvent,
@@ -35,18 +34,20 @@ const WHERE = 'WHERE tenant = {tenant:String} AND session_id = {session:UUID}';
 
 /**
  * The events of a session in blocks, in the order in which the collector took them in: each stream
- * in the order of its numbers, and its streams side by side. Rejects with `StoreError`. A row that this program does not know the kind of is left out.
+ * in the order of its numbers, and its streams side by side; of more than `eventsMax` the last.
+ * Rejects with `StoreError`. A row that this program does not know the kind of is left out.
  */
 export async function* sessionHistory(
   store: Store,
   { tenant, session_id }: SessionKey,
+  eventsMax: number,
   signal: AbortSignal,
 ): AsyncGenerator<readonly TelltaleEvent[]> {
   const text = `SELECT ${selectEvent()} FROM ${EVENTS_TABLE} ${WHERE}
     AND (stream_id, seq) IN (SELECT stream_id, seq FROM ${EVENTS_TABLE} ${WHERE}
       ORDER BY observed_ts DESC LIMIT {limit:UInt32})
     ORDER BY observed_ts, stream_id, seq`;
-  const params = { tenant, session: session_id, limit: HISTORY_EVENTS_MAX };
+  const params = { tenant, session: session_id, limit: eventsMax };
   for await (const rows of store.stream<Row>({ text, params }, LIMITS, signal))
     yield rows.flatMap((row) => eventOf(row) ?? []);
 }
@@ -54,7 +55,7 @@ export async function* sessionHistory(
 /** The event of a row; undefined where this program does not know its kind. */
 export function eventOf(row: Row): TelltaleEvent | undefined {
   try {
-    return fromRow(rowOf(row));
+    return fromRow(row);
   } catch {
     return undefined;
   }

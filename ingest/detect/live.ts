@@ -21,7 +21,13 @@ import {
   type TelltaleEvent,
 } from '#schemas';
 import type { Writer } from '../write.ts';
-import { type SessionKey, type StoredAlert, sessionHistory, storedAlerts } from './history.ts';
+import {
+  HISTORY_EVENTS_MAX,
+  type SessionKey,
+  type StoredAlert,
+  sessionHistory,
+  storedAlerts,
+} from './history.ts';
 import { type Book, createRaiser, openBook } from './raise.ts';
 import type { Sink } from './sink.ts';
 
@@ -36,6 +42,8 @@ export interface DetectLimits {
   readonly rereadMs: number;
   /** … and so many sessions between two looks for absences. */
   readonly rereadsMax: number;
+  /** Events of one session that are read again; of a longer one the last, and no alert is withdrawn. */
+  readonly historyEventsMax: number;
 }
 
 export const DETECT_LIMITS: DetectLimits = {
@@ -44,6 +52,7 @@ export const DETECT_LIMITS: DetectLimits = {
   latenessMs: 600_000,
   rereadMs: 10_000,
   rereadsMax: 20,
+  historyEventsMax: HISTORY_EVENTS_MAX,
 };
 
 export interface DetectDeps {
@@ -119,8 +128,11 @@ export function createDetect(deps: DetectDeps): Detect {
         for (const alert of raised) found.set(alert.fingerprint, alert);
       };
       const replay = engine.replay(key);
-      for await (const events of sessionHistory(store, key, signal))
+      let count = 0;
+      for await (const events of sessionHistory(store, key, limits.historyEventsMax, signal)) {
+        count += events.length;
         replay.add(unseen(session, events));
+      }
       take(replay.finish());
       take(engine.advance(certainNs()));
       const nowNs = clock.monotonicNs();
@@ -128,13 +140,14 @@ export function createDetect(deps: DetectDeps): Detect {
       const shareNs = (nowNs - begunNs) * REREAD_SHARE;
       session.rereadNs = nowNs + (shareNs > pauseNs ? shareNs : pauseNs);
       sessions.set(nameOf(key), session);
-      return found;
+      return { found, whole: count < limits.historyEventsMax };
     };
-    const found = await writer.persist(read, 'history', signal);
-    // Raised by a worker that had not seen a late event, which is in its place now.
+    const { found, whole } = await writer.persist(read, 'history', signal);
+    // Raised by a worker that had not seen a late event, which is in its place now. Of a session
+    // that was not read whole nobody can say so.
     const gone = stored.filter(
       ({ alert, withdrawn }) =>
-        !withdrawn && !found.has(alert.fingerprint) && deps.rules.has(alert.rule.id),
+        whole && !withdrawn && !found.has(alert.fingerprint) && deps.rules.has(alert.rule.id),
     );
     return { raised: [...found.values()], withdrawn: gone.map(({ alert }) => alert), stale: [] };
   }

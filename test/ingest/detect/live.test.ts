@@ -257,6 +257,17 @@ describe('detect', () => {
     expect(worker.meter.counts.get('telltale.detect.rereads')).toBe(1);
   });
 
+  it('withdraws nothing of a session that is too long to be read whole', async () => {
+    const one = stream();
+    const worker = workerOn(engine.store);
+    await worker.ingest.take(batch(told(one, 0, [FILE, NET, NET, NET])), never);
+    const over = { ...DETECT_LIMITS, historyEventsMax: 2 };
+    const next = workerOn(engine.store, fakeClock(), over);
+    await next.ingest.take(batch(told(one, 4, [NET])), never);
+    expect(next.told.withdrawn).toEqual([]);
+    expect(await storedOf(one.session_id)).toEqual(['leak', 'secret']);
+  });
+
   it('holds one rule to so many alerts in a session, and counts the rest', async () => {
     const one = stream();
     const worker = workerOn(engine.store, fakeClock(), { ...DETECT_LIMITS, alertsPerRuleMax: 3 });
