@@ -213,6 +213,7 @@ export const FIELDS = {
   file_mode: keyword('Permission bits, octal.', { otel: 'file.mode' }),
   file_bytes: uint('Size in bytes.', { otel: 'file.size' }),
   file_sha256: hex('SHA-256 of the content.', 32, { index: bloom }),
+  syscall: keyword('Name of the system call.'),
   // network
   net_op: choice('What was done.', ['dns', 'connect', 'bind', 'listen', 'http']),
   net_transport: choice('Transport.', ['tcp', 'udp', 'unix', 'netlink', 'other'], {

@@ -16,6 +16,7 @@ import { sensor } from './sensor.ts';
 import { sessionClose } from './session-close.ts';
 import { sessionHeartbeat } from './session-heartbeat.ts';
 import { sessionOpen } from './session-open.ts';
+import { syscall } from './syscall.ts';
 import { toolCall } from './tool-call.ts';
 import { toolResult } from './tool-result.ts';
 
@@ -35,6 +36,7 @@ export const KINDS = [
   exit,
   file,
   net,
+  syscall,
   alert,
   annotation,
   access,

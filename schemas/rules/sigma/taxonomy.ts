@@ -116,6 +116,11 @@ const syscall = (name: string): Mapping =>
 const EXECVE = auditd('EXECVE', { argc: ({ process }) => process?.argv.length });
 const EXECVE_CALL = syscall('execve');
 const CONNECT_CALL = syscall('connect');
+const OTHER_CALL: Mapping = {
+  ...syscall(''),
+  SYSCALL: own('syscall'),
+  syscall: own('syscall'),
+};
 const CWD = auditd('CWD', { cwd: own('cwd') });
 const PROCTITLE = auditd('PROCTITLE', { proctitle: (told) => told.commandLine });
 
@@ -182,6 +187,7 @@ const NET_TELLINGS: ReadonlyMap<unknown, readonly Telling[]> = new Map([
   ['dns', [linux('dns_query', DNS_QUERY), other('dns', DNS)]],
   ['http', [other('proxy', PROXY)]],
 ]);
+const CALL_RECORDS: readonly Telling[] = [audit(OTHER_CALL)];
 const NOBODY: readonly Telling[] = [];
 
 /** The log sources that would have told of an event of each kind. */
@@ -190,6 +196,7 @@ const TELLINGS: Readonly<Record<string, (event: Loose) => readonly Telling[]>> =
   exec: ({ outcome }) => (outcome === 'failure' ? EXEC_RECORDS : CREATED_AND_RECORDS),
   file: ({ file_op }) => FILE_TELLINGS.get(file_op) ?? NOBODY,
   net: ({ net_op }) => NET_TELLINGS.get(net_op) ?? NOBODY,
+  syscall: () => CALL_RECORDS,
 };
 
 /** Our own log source of each kind. */
