@@ -1,7 +1,7 @@
 /** The agents that Telltale knows. To add one: a file beside this one, and a line here. */
 import path from 'node:path';
 import type { Adapter } from './adapter.ts';
-import { codex } from './codex.ts';
+import { codex } from './codex/adapter.ts';
 import { genai } from './genai.ts';
 
 export type { Adapter } from './adapter.ts';

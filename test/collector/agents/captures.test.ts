@@ -8,7 +8,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Draft } from '#schemas';
-import { codex } from '../../../collector/agents/codex.ts';
+import { codex } from '../../../collector/agents/codex/adapter.ts';
 import { decodeProtobuf } from '../../../collector/agents/otlp/protobuf.ts';
 import { parseRequest, type Signal } from '../../../collector/agents/otlp/shape.ts';
 import { fitDraft } from '../../../collector/fit.ts';

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Draft } from '#schemas';
 import type { Adapter } from '../../../collector/agents/adapter.ts';
 import { CHANNEL_DEFAULTS, createAgentChannels } from '../../../collector/agents/channels.ts';
-import { codex } from '../../../collector/agents/codex.ts';
+import { codex } from '../../../collector/agents/codex/adapter.ts';
 import { genai } from '../../../collector/agents/genai.ts';
 import { createTail } from '../../../collector/agents/tail.ts';
 import type { Channels } from '../../../collector/record.ts';

@@ -2,8 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Draft } from '#schemas';
-import { codex } from '../../../collector/agents/codex.ts';
-import { readToolText } from '../../../collector/agents/codex-text.ts';
+import { codex } from '../../../collector/agents/codex/adapter.ts';
+import { readToolText } from '../../../collector/agents/codex/text.ts';
 import { findAdapter, UnknownAgentError } from '../../../collector/agents/index.ts';
 import type { LogRecord, Value } from '../../../collector/agents/otlp/shape.ts';
 import { fitDraft } from '../../../collector/fit.ts';

@@ -3,9 +3,9 @@
  * it begins; it knows neither exit code nor decision, and calls every shell tool "Bash".
  */
 import type { Draft } from '#schemas';
-import type { Mapped } from './adapter.ts';
-import { type CodexState, rememberCall } from './codex-state.ts';
-import { isObject, type Loose, reported, textOf } from './draft.ts';
+import type { Mapped } from '../adapter.ts';
+import { isObject, type Loose, reported, textOf } from '../draft.ts';
+import { type CodexState, rememberCall } from './state.ts';
 
 const SOURCE = 'hook';
 

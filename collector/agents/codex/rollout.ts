@@ -10,10 +10,10 @@
  */
 import { fileURLToPath } from 'node:url';
 import type { Draft } from '#schemas';
-import type { Mapped } from './adapter.ts';
-import { beginTurn, type CodexState, refusal, rememberCall, turnAt } from './codex-state.ts';
-import { commandOfArgv, isRefusal, outputText, readToolText } from './codex-text.ts';
-import { isObject, isoNs, type Loose, reported, textOf, uintOf } from './draft.ts';
+import type { Mapped } from '../adapter.ts';
+import { isObject, isoNs, type Loose, reported, textOf, uintOf } from '../draft.ts';
+import { beginTurn, type CodexState, refusal, rememberCall, turnAt } from './state.ts';
+import { commandOfArgv, isRefusal, outputText, readToolText } from './text.ts';
 
 const SOURCE = 'rollout';
 

@@ -4,13 +4,13 @@
  */
 import os from 'node:os';
 import path from 'node:path';
-import type { Command } from '../record.ts';
-import type { Adapter, Prepared, SessionFiles, Setup } from './adapter.ts';
-import { mapCodexHook } from './codex-hook.ts';
-import { mapCodexLog, mapCodexSpan } from './codex-otlp.ts';
-import { createRolloutMapper, readSessionMeta } from './codex-rollout.ts';
-import { createCodexState } from './codex-state.ts';
-import { textOf } from './draft.ts';
+import type { Command } from '../../record.ts';
+import type { Adapter, Prepared, SessionFiles, Setup } from '../adapter.ts';
+import { textOf } from '../draft.ts';
+import { mapCodexHook } from './hook.ts';
+import { mapCodexLog, mapCodexSpan } from './otlp.ts';
+import { createRolloutMapper, readSessionMeta } from './rollout.ts';
+import { createCodexState } from './state.ts';
 
 /** How the command line names Codex: itself, its script under Node, or its package under npx. */
 const NAMES: ReadonlySet<string> = new Set(['codex', 'codex.js', 'codex.exe', '@openai/codex']);

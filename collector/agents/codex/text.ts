@@ -6,7 +6,7 @@
  *     line   = "Chunk ID: …" | "Wall time: …" | "Process exited with code N" | "Exit code: N"
  *            | "Process running with session ID N" | "Original token count: N" | …
  */
-import { isObject, type Loose, textOf } from './draft.ts';
+import { isObject, type Loose, textOf } from '../draft.ts';
 
 const HEADER =
   /^(?:Chunk ID: .*|Wall time: .*|Process running with session ID .*|Original token count: \d+|Total output lines: \d+|(?:Process exited with code|Exit code:) (-?\d{1,10}))$/;

@@ -3,11 +3,11 @@
  * trusted for what, was measured on codex-cli 0.169.0; see README.md.
  */
 import type { Draft } from '#schemas';
-import type { Mapped } from './adapter.ts';
-import { type CodexState, refusal, rememberCall, turnAt } from './codex-state.ts';
-import { isRefusal, readToolText } from './codex-text.ts';
-import { before, type Loose, logTimeNs, msAsNs, pick, reported, textOf, uintOf } from './draft.ts';
-import type { Attributes, LogRecord, Span } from './otlp/shape.ts';
+import type { Mapped } from '../adapter.ts';
+import { before, type Loose, logTimeNs, msAsNs, pick, reported, textOf, uintOf } from '../draft.ts';
+import type { Attributes, LogRecord, Span } from '../otlp/shape.ts';
+import { type CodexState, refusal, rememberCall, turnAt } from './state.ts';
+import { isRefusal, readToolText } from './text.ts';
 
 const SOURCE = 'otlp';
 

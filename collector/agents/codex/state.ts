@@ -3,8 +3,8 @@
  * file ties a turn to the trace that those logs have, and to the calls made in it.
  */
 import type { Draft } from '#schemas';
-import { type CallText, readArguments } from './codex-text.ts';
-import { boundedMap, reported } from './draft.ts';
+import { boundedMap, reported } from '../draft.ts';
+import { type CallText, readArguments } from './text.ts';
 
 const ENTRIES_MAX = 20_000;
 const TURNS_MAX = 1000;
