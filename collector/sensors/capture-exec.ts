@@ -36,6 +36,7 @@ export function execHandlers(deps: CaptureDeps): [number, Handler][] {
         if (process.pending === undefined) return [];
         const state = programState(deps, process, FRAME.execDone);
         process.pending = undefined;
+        process.threaded = false;
         return [state];
       },
     ],

@@ -4,6 +4,7 @@
  */
 import { execHandlers, programState } from './capture-exec.ts';
 import { fileHandlers } from './capture-file.ts';
+import { guardedHandlers } from './capture-guarded.ts';
 import { netHandlers } from './capture-net.ts';
 import type { Address, Memory } from './memory.ts';
 import type { Libc } from './native.ts';
@@ -49,6 +50,7 @@ export function createCapture(deps: CaptureDeps): Handler {
   const handlers = new Map<number, Handler>([
     ...fileHandlers(deps),
     ...netHandlers(deps),
+    ...guardedHandlers(deps),
     ...execHandlers(deps),
   ]);
   return (call, process) => {

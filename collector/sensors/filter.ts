@@ -6,9 +6,15 @@
 import {
   ARCH_SET_FS,
   ARCH_X86_64,
+  CLONE_NAMESPACES,
+  CLONE_NEWTIME,
   MODE_BITS_WATCHED,
   O_WRITE_MASK,
   PR_SET_DUMPABLE,
+  PTRACE_ATTACH,
+  PTRACE_SEIZE,
+  PTRACE_TRACEME,
+  SECCOMP_FILTER_FLAG_NEW_LISTENER,
   SYS,
 } from './syscalls.ts';
 
@@ -80,7 +86,33 @@ const ALWAYS: readonly number[] = [
   SYS.sendmsg,
   SYS.sendmmsg,
   SYS.io_uring_setup,
+  SYS.process_vm_writev,
+  SYS.memfd_create,
+  SYS.mount,
+  SYS.umount2,
+  SYS.move_mount,
+  SYS.fsmount,
+  SYS.pivot_root,
+  SYS.chroot,
+  SYS.setns,
+  SYS.bpf,
+  SYS.pidfd_getfd,
+  SYS.open_by_handle_at,
+  SYS.init_module,
+  SYS.finit_module,
+  SYS.delete_module,
+  SYS.kexec_load,
+  SYS.kexec_file_load,
 ];
+
+/** Notifies call `number` if argument `argument` is one of `values`. */
+const whenOneOf = (number: number, argument: number, values: readonly number[]) =>
+  when(number, [
+    load(offsetLow(argument)),
+    ...values.map((value, index): Instruction => [JUMP_EQUAL, values.length - index, 0, value]),
+    ret(RET_ALLOW),
+    ret(RET_NOTIFY),
+  ]);
 
 /** The filter's instructions. */
 export function filterProgram(options: FilterOptions): readonly Instruction[] {
@@ -113,6 +145,11 @@ export function filterProgram(options: FilterOptions): readonly Instruction[] {
     ...whenBits(SYS.fchmod, 1, MODE_BITS_WATCHED),
     ...whenBits(SYS.fchmodat, 2, MODE_BITS_WATCHED),
     ...whenBits(SYS.fchmodat2, 2, MODE_BITS_WATCHED),
+    ...whenBits(SYS.clone, 0, CLONE_NAMESPACES),
+    ...whenBits(SYS.unshare, 0, CLONE_NAMESPACES | CLONE_NEWTIME),
+    ...whenOneOf(SYS.ptrace, 0, [PTRACE_TRACEME, PTRACE_ATTACH, PTRACE_SEIZE]),
+    // For all other operations of seccomp(2) the bit has no meaning, and they are rare.
+    ...whenBits(SYS.seccomp, 1, SECCOMP_FILTER_FLAG_NEW_LISTENER),
     ...ALWAYS.flatMap(always),
     ...(options.notifyExit ? always(SYS.exit_group) : []),
     ...(options.keepDumpable ? pretendDumpable() : []),

@@ -7,8 +7,9 @@ import type { Draft, DraftOf } from '#schemas';
 import { absolutePath, splitStrings, textsOf } from './bytes.ts';
 import { escapedAttrs, fileFields, type NetMemory, netFields, netMemory } from './effects.ts';
 import { errnoName } from './errors.ts';
+import { syscallFields } from './guarded.ts';
 import { createTree } from './tree.ts';
-import { EVASIONS, FRAME, type Frame, type Hello, NO_NUMBER } from './wire.ts';
+import { EVASIONS, FLAG_RACEABLE, FRAME, type Frame, type Hello, NO_NUMBER } from './wire.ts';
 
 export const SOURCE = 'seccomp';
 export const RUNG = 1;
@@ -172,6 +173,12 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
       const fields = fileFields(frame);
       return fields ? [{ kind: 'file', ...common(frame), assurance: 'observed', ...fields }] : [];
     }
+    if (frame.type === FRAME.call) {
+      const fields = syscallFields(frame);
+      return fields
+        ? [{ kind: 'syscall', ...common(frame), assurance: 'observed', ...fields }]
+        : [];
+    }
     const fields = netFields(frame, nsOf(frame), stateOf(frame.pid).net);
     return fields ? [{ kind: 'net', ...common(frame), assurance: 'observed', ...fields }] : [];
   };
@@ -200,7 +207,8 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
         return blocked(frame);
       case FRAME.file:
       case FRAME.net:
-        return effect(frame);
+      case FRAME.call:
+        return raceable(frame, effect(frame));
       default:
         return [];
     }
@@ -314,7 +322,14 @@ function isOwn(options: InterpretOptions, paths: readonly Buffer[]): boolean {
   );
 }
 
-const marked = (draft: Draft): Draft => {
+const withAttr = (draft: Draft, name: string, value: string): Draft => {
   const attrs = 'attrs' in draft ? draft.attrs : undefined;
-  return { ...draft, attrs: { ...attrs, own: 'path' } } as Draft;
+  return { ...draft, attrs: { ...attrs, [name]: value } } as Draft;
 };
+const marked = (draft: Draft): Draft => withAttr(draft, 'own', 'path');
+
+/** What another thread could have changed between our reading and the kernel's says so. */
+const raceable = (frame: Frame, drafts: Draft[]): Draft[] =>
+  (frame.flags & FLAG_RACEABLE) === 0
+    ? drafts
+    : drafts.map((draft) => withAttr(draft, 'raceable', 'threads'));

@@ -39,11 +39,15 @@ export interface Process {
   /** Connected sockets towards port 53: descriptor to socket address. */
   dns: Map<number, Buffer> | undefined;
   readonly threads: Set<number>;
+  /** It had a second thread; stays true until the next program. */
+  threaded: boolean;
 }
 
 export interface Processes {
   /** The process of a stopped thread; announces it and its unknown ancestors first. */
   of(tid: number): Process;
+  /** Whether the process of a stopped thread has others, that could change its memory now. */
+  threaded(process: Process, tid: number): boolean;
   /** Takes in the launcher, which becomes the command. */
   adopt(pid: number): void;
   /** Reports the ends that are due. */
@@ -106,6 +110,10 @@ export function createProcesses(deps: ProcessesDeps): Processes {
       byThread.delete(tid);
       return firstSight(table, tid);
     },
+    threaded(process, tid) {
+      process.threaded ||= tid !== process.pid || deps.procfs.threads(process.pid) > 1;
+      return process.threaded;
+    },
     adopt(pid) {
       table.mainPid = pid;
       for (const other of deps.procfs.descendants(deps.self)) strangers.add(other);
@@ -140,7 +148,15 @@ function add(table: Table, pid: number, pidfd: number): Process {
     if (parentFd >= 0) add(table, ppid, parentFd);
   }
   const threads = new Set([pid]);
-  const process: Process = { pid, pidfd, ppid, pending: undefined, dns: undefined, threads };
+  const process: Process = {
+    pid,
+    pidfd,
+    ppid,
+    pending: undefined,
+    dns: undefined,
+    threads,
+    threaded: false,
+  };
   byPid.set(pid, process);
   byThread.set(pid, process);
   if (pidfd >= 0) ends.watch(pid, pidfd);

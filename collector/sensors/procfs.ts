@@ -1,6 +1,6 @@
 /** The kernel's own account of a process: its links and files under /proc, and paths as it sees
  * them. Nothing here writes. Returned buffers are valid until the next stop (`memory.ts`). */
-import { readdirSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import type { Scratch } from './memory.ts';
 import { errno, type Libc } from './native.ts';
 import { AT_FDCWD } from './syscalls.ts';
@@ -23,6 +23,8 @@ export interface Procfs {
   file(pid: number, name: string): Buffer;
   /** A number of /proc/PID/status; 0 where it can't be read. */
   status(pid: number, name: string): number;
+  /** How many threads a process has; 1 where it can't be seen. */
+  threads(pid: number): number;
   /** The wait status of a process that is dead and was not waited for. */
   zombieStatus(pid: number): number | undefined;
   /** The living processes below `pid`, by one look at all of /proc; dead ones do not count. */
@@ -74,6 +76,8 @@ export function createProcfs(libc: Libc, scratch: Scratch): Procfs {
       }
       return below;
     },
+    // A directory has a link for itself, one for its name and one for each directory in it.
+    threads: (pid) => (statSync(`/proc/${pid}/task`, { throwIfNoEntry: false })?.nlink ?? 3) - 2,
     zombieStatus(pid) {
       const fields = statFields(file(pid, 'stat'));
       const code = Number(fields[STAT_EXIT_CODE_INDEX]);

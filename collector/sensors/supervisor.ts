@@ -33,7 +33,14 @@ import {
   SYNC_WAKE_UP,
   SYS,
 } from './syscalls.ts';
-import { createFrameWriter, EVASIONS, FRAME, type FrameWriter, type Hello } from './wire.ts';
+import {
+  createFrameWriter,
+  EVASIONS,
+  FLAG_RACEABLE,
+  FRAME,
+  type FrameWriter,
+  type Hello,
+} from './wire.ts';
 
 const NOTHING = Buffer.alloc(0);
 const EVENTS_FD = 3;
@@ -99,7 +106,7 @@ function createListener(
   libc: Libc,
   fd: number,
   capture: (call: Call, process: Process) => readonly Captured[],
-  table: { of(tid: number): Process },
+  table: Pick<Processes, 'of' | 'threaded'>,
   writer: FrameWriter,
   begin: () => void,
 ): Listener {
@@ -147,11 +154,12 @@ function createListener(
       const process = table.of(call.tid);
       const { pending } = process;
       const captured = capture(call, process);
+      const race = captured.some(canRace) && table.threaded(process, call.tid) ? FLAG_RACEABLE : 0;
       // The id is valid only as long as the call still waits: then what was read was its own. A
       // call that was interrupted did not happen; it comes again if it is made again.
       if (libc.ioctl(fd, IOCTL_NOTIF_ID_VALID, notif) === 0 && send(0)) {
         for (const one of captured)
-          writer.put(one.type, process.pid, one.a, one.b, one.flags, one.parts);
+          writer.put(one.type, process.pid, one.a, one.b, one.flags | race, one.parts);
       } else process.pending = pending;
     },
   };
@@ -259,6 +267,10 @@ function run(
     }
   }
 }
+
+/** An exec is read again when the new program runs; all else is read once, at the entry. */
+const canRace = ({ type }: Captured) =>
+  type === FRAME.file || type === FRAME.net || type === FRAME.call;
 
 const isExec = (number: number) => number === SYS.execve || number === SYS.execveat;
 

@@ -9,6 +9,7 @@ export const SYS = {
   connect: 42,
   sendmsg: 46,
   bind: 49,
+  clone: 56,
   execve: 59,
   truncate: 76,
   rename: 82,
@@ -20,11 +21,19 @@ export const SYS = {
   symlink: 88,
   chmod: 90,
   fchmod: 91,
+  ptrace: 101,
   mknod: 133,
+  pivot_root: 155,
   prctl: 157,
   arch_prctl: 158,
+  chroot: 161,
+  mount: 165,
+  umount2: 166,
+  init_module: 175,
+  delete_module: 176,
   exit_group: 231,
   tgkill: 234,
+  kexec_load: 246,
   waitid: 247,
   openat: 257,
   mkdirat: 258,
@@ -34,13 +43,23 @@ export const SYS = {
   linkat: 265,
   symlinkat: 266,
   fchmodat: 268,
+  unshare: 272,
+  open_by_handle_at: 304,
   sendmmsg: 307,
+  setns: 308,
   process_vm_readv: 310,
+  process_vm_writev: 311,
+  finit_module: 313,
   renameat2: 316,
   seccomp: 317,
+  memfd_create: 319,
+  kexec_file_load: 320,
+  bpf: 321,
   execveat: 322,
-  io_uring_setup: 425,
   pidfd_send_signal: 424,
+  io_uring_setup: 425,
+  move_mount: 429,
+  fsmount: 432,
   pidfd_open: 434,
   openat2: 437,
   pidfd_getfd: 438,
@@ -68,6 +87,15 @@ export const PR_SET_CHILD_SUBREAPER = 36;
 export const PR_SET_NO_NEW_PRIVS = 38;
 /** Execute bits, set-user-id, set-group-id, sticky: the bits that make a chmod worth a stop. */
 export const MODE_BITS_WATCHED = 0o7111;
+
+/** clone(2) and unshare(2): the bits that make a namespace (CLONE_NEW*), without NEWTIME. */
+export const CLONE_NAMESPACES = 0x7e020000;
+/** unshare(2) only: in clone(2) this bit belongs to the signal's number. */
+export const CLONE_NEWTIME = 0x80;
+
+export const PTRACE_TRACEME = 0;
+export const PTRACE_ATTACH = 16;
+export const PTRACE_SEIZE = 0x4206;
 
 export const SECCOMP_SET_MODE_FILTER = 1;
 export const SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4;

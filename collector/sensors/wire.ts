@@ -47,6 +47,13 @@ export const FRAME = {
   running: 16,
   /** A process ended whose exec was never confirmed: a = why it may have failed. */
   execLost: 17,
+  /** A guarded call (`guarded.ts`): a = its number; parts: six registers of 8 bytes, and per
+   * path of its shape: dir, path. */
+  call: 18,
+  /** The collector took nothing for too long: a = stops that were let go on unrecorded. */
+  dropped: 19,
+  /** A new supervisor has taken over from one that died: parts: why, as text. */
+  resumed: 20,
 } as const;
 
 export const FILE_OPS = [
@@ -61,6 +68,7 @@ export const FILE_OPS = [
   'rmdir',
   'truncate',
   'mknod',
+  'read',
 ] as const;
 export type FileOp = (typeof FILE_OPS)[number];
 
@@ -72,6 +80,8 @@ export const EVASIONS = ['io_uring_setup', 'foreign_architecture'] as const;
 export const FLAG_UNREADABLE = 1;
 /** An unnamed file in the directory `path` (O_TMPFILE). */
 export const FLAG_TMPFILE = 2;
+/** The caller had other threads, which can change what was read before the kernel reads it. */
+export const FLAG_RACEABLE = 4;
 /** Stands for "not known" in `a` and `b`. */
 export const NO_NUMBER = 0xffffffff;
 

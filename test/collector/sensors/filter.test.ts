@@ -94,6 +94,20 @@ describe('the filter', () => {
     expect(call(SYS.io_uring_setup)).toBe(NOTIFY);
   });
 
+  it('stops what makes a namespace, attaches a tracer or listens to a filter, and no more', () => {
+    const namespaces = [0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x40000000];
+    for (const number of [SYS.clone, SYS.unshare])
+      for (const bit of namespaces) expect(call(number, [bit | 17])).toBe(NOTIFY);
+    // What fork(3), vfork(3) and pthread_create(3) pass.
+    for (const flags of [0x1200011, 0x4111, 0x3d0f00]) expect(call(SYS.clone, [flags])).toBe(ALLOW);
+    expect(call(SYS.unshare, [0x80])).toBe(NOTIFY);
+    expect(call(SYS.unshare, [0x400 | 0x200])).toBe(ALLOW);
+    for (const request of [0, 16, 0x4206]) expect(call(SYS.ptrace, [request])).toBe(NOTIFY);
+    for (const request of [1, 4, 7, 12, 0x4201]) expect(call(SYS.ptrace, [request])).toBe(ALLOW);
+    expect(call(SYS.seccomp, [1, 8])).toBe(NOTIFY);
+    expect(call(SYS.seccomp, [1, 0])).toBe(ALLOW);
+  });
+
   it('pretends that a process made itself unreadable', () => {
     expect(call(SYS.prctl, [4, 0])).toBe(PRETEND);
     expect(call(SYS.prctl, [4, 1])).toBe(ALLOW);
@@ -105,10 +119,11 @@ describe('the filter', () => {
     const conditional = [
       ...[SYS.open, SYS.openat, SYS.sendto, SYS.arch_prctl, SYS.prctl],
       ...[SYS.chmod, SYS.fchmod, SYS.fchmodat, SYS.fchmodat2],
+      ...[SYS.clone, SYS.unshare, SYS.ptrace, SYS.seccomp],
     ];
     const never: number[] = [
-      ...[SYS.exit_group, SYS.tgkill, SYS.waitid, SYS.process_vm_readv, SYS.seccomp],
-      ...[SYS.pidfd_send_signal, SYS.pidfd_open, SYS.pidfd_getfd],
+      ...[SYS.exit_group, SYS.tgkill, SYS.waitid, SYS.process_vm_readv],
+      ...[SYS.pidfd_send_signal, SYS.pidfd_open],
     ];
     const known = new Set<number>(Object.values(SYS));
     for (let number = 0; number < 600; number++) {
