@@ -3,8 +3,14 @@
  * declared gaps, closing counts and parked numbers; `accountFor` gives the verdict.
  */
 import { accountFor, type Completeness, type Range, type Ranges, type Row } from '#schemas';
+import {
+  closesPlan,
+  gapsPlan,
+  parkedRangesPlan,
+  RANGES_MAX,
+  storedRangesPlan,
+} from './account-plan.ts';
 import { QueryError } from './errors.ts';
-import { closesPlan, gapsPlan, parkedRangesPlan, RANGES_MAX, storedRangesPlan } from './plan.ts';
 import { type Runner, SESSION_LIMITS } from './run.ts';
 
 export type Accounts = ReadonlyMap<string, Completeness>;

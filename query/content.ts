@@ -4,10 +4,11 @@
  */
 import { type QueryLimits, REGISTRY, type Row } from '#schemas';
 import { QueryError } from './errors.ts';
-import { CONTENT, contentPlan } from './plan.ts';
+import { CONTENT } from './plan.ts';
 import { idOf } from './render.ts';
 import { PAGE_LIMITS, type Runner } from './run.ts';
 import type { FlatEvent } from './timeline/view.ts';
+import { contentPlan } from './timeline-plan.ts';
 
 /** The longest line that `summary` gives. */
 export const SUMMARY_CHARACTERS_MAX = 400;

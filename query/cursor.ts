@@ -12,7 +12,7 @@ const TIME = /^[1-8]\d{18}$/;
 const NUMBER = /^\d{1,10}$/;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** A place in a timeline: after this event. */
+/** A place in a timeline: that of this event. */
 export interface EventPlace {
   readonly ts: string;
   readonly seq: number;
@@ -34,7 +34,7 @@ export interface AlertPlace {
 const write = (...parts: readonly string[]): string =>
   Buffer.from([VERSION, ...parts].join('|')).toString('base64url');
 
-function read(cursor: string, shapes: readonly RegExp[]): string[] {
+function read(cursor: string, shapes: readonly RegExp[], name = 'after'): string[] {
   const text = Buffer.from(cursor.slice(0, CURSOR_CHARACTERS_MAX), 'base64url').toString('utf8');
   const [version, ...parts] = text.split('|');
   const good =
@@ -42,7 +42,7 @@ function read(cursor: string, shapes: readonly RegExp[]): string[] {
     version === VERSION &&
     parts.length === shapes.length &&
     parts.every((part, i) => (shapes[i] as RegExp).test(part));
-  if (!good) throw badInput('after: not a cursor of this list');
+  if (!good) throw badInput(`${name}: not a cursor of this list`);
   return parts;
 }
 
@@ -50,9 +50,9 @@ export const eventCursor = ({ ts, seq, streamId }: EventPlace): string =>
   write(ts, String(seq), streamId);
 
 /** The place in an event cursor. Throws `QueryError` for anything else. */
-export function readEventCursor(cursor: string): EventPlace {
-  const [ts, seq, streamId] = read(cursor, [TIME, NUMBER, UUID]) as [string, string, string];
-  if (Number(seq) > 4_294_967_295) throw badInput('after: not a cursor of this list');
+export function readEventCursor(cursor: string, name = 'after'): EventPlace {
+  const [ts, seq, streamId] = read(cursor, [TIME, NUMBER, UUID], name) as [string, string, string];
+  if (Number(seq) > 4_294_967_295) throw badInput(`${name}: not a cursor of this list`);
   return { ts, seq: Number(seq), streamId };
 }
 

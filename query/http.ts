@@ -10,9 +10,10 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { type QueryCode, QueryError } from './errors.ts';
 import { createExports } from './export.ts';
 import { createLoads, findSession } from './load.ts';
-import { pageSize, sessionsPlan } from './plan.ts';
+import { pageSize } from './plan.ts';
 import { type SessionRow, sessionHead } from './render.ts';
 import { createRunner, type QueryDeps, type Runner } from './run.ts';
+import { sessionsPlan } from './session-plan.ts';
 import type { SessionData } from './timeline/story.ts';
 
 const STATUS: Readonly<Record<QueryCode, number>> = {

@@ -11,25 +11,19 @@ import {
   type TelltaleEvent,
   verifyChain,
 } from '#schemas';
+import { deadLettersPlan, replaysPlan } from './account-plan.ts';
 import { type Accounts, accountsOf, storedRangesOf } from './accounts.ts';
 import { markWhole } from './content.ts';
 import { isUuid } from './cursor.ts';
 import { badInput, QueryError } from './errors.ts';
-import {
-  deadLettersPlan,
-  replaysPlan,
-  sessionEventsPlan,
-  sessionPlan,
-  sessionsPlan,
-  streamEventsPlan,
-  streamsPlan,
-} from './plan.ts';
 import { type SessionHead, type SessionRow, sessionHead } from './render.ts';
 import { type Runner, SESSION_LIMITS } from './run.ts';
+import { sessionPlan, sessionsPlan, streamsPlan } from './session-plan.ts';
 import { type Analysis, analyse } from './timeline/analyse.ts';
 import { present } from './timeline/merge.ts';
 import { type DeadLetter, placeLetters, standing } from './timeline/parked.ts';
 import { buildStory, type SessionData, type Story } from './timeline/story.ts';
+import { sessionEventsPlan, streamEventsPlan } from './timeline-plan.ts';
 
 /** The most events of a session that are analysed at once; the timeline itself has no such limit. */
 export const SESSION_EVENTS_MAX = 100_000;

@@ -1,6 +1,6 @@
 /** Rows -> what callers see. Pure. */
 import { ENVELOPE, eventId, fromRow, REGISTRY, type Row, rowOf } from '#schemas';
-import { eventCursor, sessionCursor } from './cursor.ts';
+import { type EventPlace, sessionCursor } from './cursor.ts';
 import type { FlatEvent } from './timeline/view.ts';
 
 export interface SessionRow extends Row {
@@ -45,10 +45,15 @@ export function eventOf(row: Row): FlatEvent {
   return { seq: 0, ...Object.fromEntries(known) } as unknown as FlatEvent;
 }
 
+/** What is known already, or is looked up when somebody asks. */
+export type Known = boolean | (() => Promise<boolean>);
+
 export interface Page<T> {
   readonly edges: readonly { readonly cursor: string; readonly node: T }[];
   readonly pageInfo: {
-    readonly hasNextPage: boolean;
+    readonly hasNextPage: Known;
+    /** Absent in a list that goes forward only. */
+    readonly hasPreviousPage?: Known;
     readonly endCursor: string | null;
   };
 }
@@ -61,11 +66,12 @@ function pageOf<T>(items: readonly T[], size: number, cursorOf: (item: T) => str
   };
 }
 
-/** A page of events out of `size + 1` rows. */
-export const eventPage = (rows: readonly Row[], size: number): Page<FlatEvent> =>
-  pageOf(rows.map(eventOf), size, (event) =>
-    eventCursor({ ts: event.ts, seq: event.seq, streamId: event.stream_id }),
-  );
+/** Where an event stands in its session's timeline. */
+export const placeOf = (event: FlatEvent): EventPlace => ({
+  ts: event.ts,
+  seq: event.seq,
+  streamId: event.stream_id,
+});
 
 /** A page of sessions out of `size + 1` rows. */
 export const sessionPage = (rows: readonly SessionRow[], size: number): Page<SessionHead> =>

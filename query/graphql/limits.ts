@@ -72,8 +72,10 @@ function sizeOf(field: GraphQLField<unknown, unknown>, node: FieldNode, walk: Wa
   const { listSize } = field.extensions;
   const usual = typeof listSize === 'number' ? listSize : undefined;
   if (field.args.some((argument) => argument.name === 'first')) {
-    const first = numberOf(node, 'first', walk.variables) ?? usual ?? PAGE_DEFAULT;
-    return Math.min(Math.max(first, 1), PAGE_MAX);
+    const first = numberOf(node, 'first', walk.variables);
+    const last = numberOf(node, 'last', walk.variables);
+    const size = Math.max(first ?? last ?? usual ?? PAGE_DEFAULT, last ?? 1);
+    return Math.min(Math.max(size, 1), PAGE_MAX);
   }
   return usual ?? (isList(field) && !PAGED.has(field.name) ? LIST_SIZE : 1);
 }

@@ -1,11 +1,23 @@
-/** Connections: edges with cursors, forward only. */
-import type { Page } from '../render.ts';
+/** Connections as Relay has them: edges with cursors, and what stands on both sides of a page. */
+import type { Known, Page } from '../render.ts';
 import { builder } from './builder.ts';
 
-export const PageInfo = builder.objectRef<Page<unknown>['pageInfo']>('PageInfo').implement({
+const known = (value: Known | undefined) =>
+  typeof value === 'function' ? value() : (value ?? false);
+
+export const PageInfo = builder.objectRef<Page<unknown>>('PageInfo').implement({
+  description: 'What stands on both sides of a page.',
   fields: (t) => ({
-    hasNextPage: t.exposeBoolean('hasNextPage'),
-    endCursor: t.exposeString('endCursor', { nullable: true }),
+    hasNextPage: t.boolean({ resolve: ({ pageInfo }) => known(pageInfo.hasNextPage) }),
+    hasPreviousPage: t.boolean({
+      description: 'In a list that goes forward only: false.',
+      resolve: ({ pageInfo }) => known(pageInfo.hasPreviousPage),
+    }),
+    startCursor: t.string({
+      nullable: true,
+      resolve: ({ edges }) => edges[0]?.cursor ?? null,
+    }),
+    endCursor: t.string({ nullable: true, resolve: ({ pageInfo }) => pageInfo.endCursor }),
   }),
 });
 
@@ -25,7 +37,7 @@ export function connectionOf<T>(name: string, node: never) {
         type: [node],
         resolve: (page) => page.edges.map((edge) => edge.node) as never,
       }),
-      pageInfo: t.field({ type: PageInfo, resolve: (page) => page.pageInfo }),
+      pageInfo: t.field({ type: PageInfo, resolve: (page) => page as Page<unknown> }),
     }),
   });
 }

@@ -1,18 +1,14 @@
 /** Sessions, and a session's timeline. */
-import { parseEventId } from '#schemas';
-import { readEventCursor, readSessionCursor } from '../cursor.ts';
+import { ASSURANCES, parseEventId } from '#schemas';
+import { readSessionCursor } from '../cursor.ts';
 import { badInput } from '../errors.ts';
 import { findSession } from '../load.ts';
-import {
-  eventPlan,
-  PAGE_DEFAULT,
-  PAGE_MAX,
-  pageSize,
-  sessionsPlan,
-  timelinePlan,
-} from '../plan.ts';
-import { eventOf, eventPage, type SessionHead, type SessionRow, sessionPage } from '../render.ts';
+import { PAGE_DEFAULT, PAGE_MAX, pageSize } from '../plan.ts';
+import { eventOf, type SessionHead, type SessionRow, sessionPage } from '../render.ts';
+import { sessionsPlan } from '../session-plan.ts';
 import type { FlatEvent } from '../timeline/view.ts';
+import { timelinePage } from '../timeline-page.ts';
+import { eventPlan } from '../timeline-plan.ts';
 import { builder, costs } from './builder.ts';
 import { columnsFor } from './columns.ts';
 import { EventRef } from './events.ts';
@@ -26,6 +22,11 @@ const EventConnection = connectionOf<FlatEvent>('Event', EventRef as never);
 const PAGE_COST = 20;
 const SIZE = `At most ${PAGE_MAX}, more is taken as ${PAGE_MAX}; ${PAGE_DEFAULT} where nothing is said.`;
 const AFTER = 'The cursor that the page begins after.';
+/** How the streams of a session are merged; also in `query/README.md`. */
+const ORDER =
+  'The order is `ts`, then `seq`, then `streamId`. `ts` is the time by the clock of whoever saw the event; ' +
+  'no clock is corrected, so streams of several machines lie as their clocks say. ' +
+  'Within one stream `seq` is the order in which the collector took the events in, and `observedTs` when.';
 
 const SessionFilterInput = builder.inputType('SessionFilter', {
   fields: (t) => ({
@@ -46,12 +47,27 @@ const EventFilterInput = builder.inputType('EventFilter', {
     }),
     turnId: t.string(),
     streamId: t.string(),
+    processOf: t.id({
+      description:
+        'The id of a process, or of an event in one: what that process and its descendants did, as the kernel sensor saw it. A pid that was used again is told apart.',
+    }),
+    pid: t.field({
+      type: 'Long',
+      description: 'The same for every process that had this pid, in all streams or in `streamId`.',
+    }),
     text: t.string({
       description:
         'Found in commands, arguments, prompts, messages or outputs; case does not matter for ASCII.',
     }),
     path: t.string({ description: 'A path; with "/" at its end all below it.' }),
     host: t.string({ description: 'A host name or an address.' }),
+    verdicts: t.stringList({
+      description:
+        'What approvals and policy rules decided: allow, deny, ask, cancelled (nobody decided).',
+    }),
+    assurances: t.stringList({
+      description: `How good the evidence is: ${ASSURANCES.join(', ')}.`,
+    }),
     from: t.field({ type: 'Time', description: 'Happened at or after.' }),
     before: t.field({ type: 'Time', description: 'Happened before.' }),
   }),
@@ -72,19 +88,17 @@ SessionRef.implement({
     }),
     timeline: t.field({
       type: EventConnection,
-      description: 'Everything that was recorded, in order: time, then number, then stream.',
+      description: `Everything that was recorded. ${ORDER}`,
       ...costs(PAGE_COST),
       args: {
         first: t.arg.int({ description: SIZE }),
         after: t.arg.string({ description: AFTER }),
+        last: t.arg.int({ description: `So many from the end. ${SIZE}` }),
+        before: t.arg.string({ description: 'The cursor that the page ends before.' }),
         filter: t.arg({ type: EventFilterInput }),
       },
-      resolve: async ({ id }, { first, after, filter }, { run }, info) => {
-        const size = pageSize(first);
-        const place = after === undefined || after === null ? undefined : readEventCursor(after);
-        const plan = timelinePlan(run.tenant, id, size, filter ?? {}, place, columnsFor(info));
-        return eventPage(await run.rows(plan), size);
-      },
+      resolve: ({ id }, { filter, ...args }, { run }, info) =>
+        timelinePage(run, id, args, filter, columnsFor(info)),
     }),
   }),
 });

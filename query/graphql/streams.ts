@@ -6,9 +6,9 @@ import {
   type IntegrityFault,
   type Range,
 } from '#schemas';
+import { DEAD_LETTERS_MAX } from '../account-plan.ts';
 import { type Accounts, sessionVerdict } from '../accounts.ts';
 import type { ParkedLetter, StreamHead } from '../load.ts';
-import { DEAD_LETTERS_MAX } from '../plan.ts';
 import { idOf } from '../render.ts';
 import { builder, costs } from './builder.ts';
 import { EventRef } from './events.ts';

@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import * as plan from '../../query/plan.ts';
+import * as accounts from '../../query/account-plan.ts';
+import * as shared from '../../query/plan.ts';
+import * as sessions from '../../query/session-plan.ts';
 import { condition, containing, ScopeError, type Select, select } from '../../query/sql.ts';
+import * as timeline from '../../query/timeline-plan.ts';
+
+const plan = { ...sessions, ...timeline, ...accounts, ...shared };
 
 const SESSION = '0193a5e0-0000-7000-8000-00000000000a';
 const EVENT = { ts: '1764000000000000000', seq: 1, streamId: SESSION };
@@ -17,7 +22,16 @@ const PLANS: Record<string, (tenant: string) => { text: string; params: object }
     ),
   sessionPlan: (t) => plan.sessionPlan(t, SESSION),
   streamsPlan: (t) => plan.streamsPlan(t, SESSION, 5),
-  timelinePlan: (t) => plan.timelinePlan(t, SESSION, 10, { kinds: ['exec'], text: 'x' }, EVENT),
+  timelinePlan: (t) =>
+    plan.timelinePlan(
+      t,
+      SESSION,
+      10,
+      { filter: { kinds: ['exec'], text: 'x', verdicts: ['deny'], assurances: ['observed'] } },
+      { after: EVENT, before: EVENT, backwards: true },
+    ),
+  besidePlan: (t) => plan.besidePlan(t, SESSION, {}, 'before', EVENT, true),
+  processEventsPlan: (t) => plan.processEventsPlan(t, SESSION, ['exec'], 10),
   sessionEventsPlan: (t) => plan.sessionEventsPlan(t, SESSION, 10),
   streamEventsPlan: (t) => plan.streamEventsPlan(t, SESSION, SESSION),
   eventPlan: (t) => plan.eventPlan(t, SESSION, 1),

@@ -12,7 +12,7 @@ import {
   verifyChain,
 } from '#schemas';
 import { createLoads } from '../../query/load.ts';
-import { streamEventsPlan } from '../../query/plan.ts';
+import { streamEventsPlan } from '../../query/timeline-plan.ts';
 import { createRunner } from '../../query/run.ts';
 import { fakeClock, fakeLog, fakeMeter } from '../fakes/ports.ts';
 import { eventsIn, insertEvents, SESSION, STREAM, stampStream, TENANT } from './seed.ts';
