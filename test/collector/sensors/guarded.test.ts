@@ -29,7 +29,7 @@ describe.skipIf(!here)('a guarded call', () => {
         call(${SYS.pidfd_getfd}, 998, 1);
         fs.writeFileSync('busy', String(call(${SYS.seccomp}, 1, 8, pointer(Buffer.from([1, 0, 0, 0, 0, 0, 0, 0,
           ...new Uint8Array(new BigUint64Array([BigInt(pointer(Buffer.from([6, 0, 0, 0, 0, 0, 255, 127])))]).buffer)])))));
-        child.kill();
+        child.kill('SIGKILL');
       `),
       { cwd: dir },
     );
