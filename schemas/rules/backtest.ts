@@ -5,7 +5,8 @@
  */
 import type { Alert } from '../alerts.ts';
 import type { TelltaleEvent } from '../registry.ts';
-import { comparePositions, createOrdered, type KeptHit } from './ordered.ts';
+import { comparePositions, type KeptHit } from './hits.ts';
+import { createOrdered } from './ordered.ts';
 import {
   eventAlert,
   foundHit,

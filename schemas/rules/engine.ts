@@ -10,7 +10,8 @@
 import type { Alert } from '../alerts.ts';
 import type { TelltaleEvent } from '../registry.ts';
 import { createGroup, type Group, type GroupLimits } from './group.ts';
-import type { Changes, KeptHit } from './ordered.ts';
+import type { KeptHit } from './hits.ts';
+import type { Changes } from './ordered.ts';
 import {
   eventAlert,
   foundHit,
@@ -33,6 +34,11 @@ export interface EngineLimits {
   /** Hits that are kept for that, of one rule in one session, and over all. */
   readonly ruleHitsMax: number;
   readonly hitsMax: number;
+  /**
+   * Entries of rules' states over all sessions: windows, partial matches and their events. Beyond
+   * it the sessions that were quiet for longest lose their states, which is counted.
+   */
+  readonly entriesMax: number;
   /** Sessions whose state is held; the least recently used are forgotten. */
   readonly groupsMax: number;
   readonly stream: StreamLimits;
@@ -41,7 +47,8 @@ export interface EngineLimits {
 export const ENGINE_LIMITS: EngineLimits = {
   keepMs: 15_000,
   ruleHitsMax: 64,
-  hitsMax: 100_000,
+  hitsMax: 50_000,
+  entriesMax: 600_000,
   groupsMax: 50_000,
   stream: STREAM_LIMITS,
 };
@@ -60,6 +67,7 @@ export interface Outcome {
 export interface EngineStats {
   readonly groups: number;
   readonly hits: number;
+  readonly entries: number;
   /** Groups, and parts of rules' states, thrown out for a limit: a rule may have missed something. */
   readonly evicted: number;
 }
@@ -122,6 +130,7 @@ export function createEngine(
   const scopes = new Map(rules.rules.map((rule) => [rule, scopeOf(rule)]));
   /** In the order of last use. */
   const groups = new Map<string, Group>();
+  let size = 0;
   let held = 0;
   let evicted = 0;
 
@@ -162,10 +171,17 @@ export function createEngine(
     }
   }
 
+  /** Does something to a group, and keeps the sums over all groups. */
+  function tracked<T>(group: Group, work: () => T): T {
+    const before = { size: group.size, held: group.held };
+    const result = work();
+    size += group.size - before.size;
+    held += group.held - before.held;
+    return result;
+  }
+
   function apply(group: Group, rule: StreamRule, hits: KeptHit[], into: Collected): void {
-    const before = group.size;
-    const changes = group.apply(rule, hits);
-    held += group.size - before;
+    const changes = tracked(group, () => group.apply(rule, hits));
     collect(group, rule, changes, into);
     if (!changes.stale) return;
     for (const { session } of hits)
@@ -206,36 +222,47 @@ export function createEngine(
   function advance(timeNs: bigint): Outcome {
     const into = nothing();
     for (const group of groups.values()) {
-      const before = group.size;
-      for (const [rule, changes] of group.advance(timeNs)) collect(group, rule, changes, into);
-      held += group.size - before;
+      const all = tracked(group, () => group.advance(timeNs));
+      for (const [rule, changes] of all) collect(group, rule, changes, into);
     }
     return outcomeOf(into);
   }
 
   function drop(key: string): void {
-    held -= groups.get(key)?.size ?? 0;
+    const group = groups.get(key);
+    if (group === undefined) return;
+    size -= group.size;
+    held -= group.held;
+    evicted += group.evicted;
     groups.delete(key);
   }
 
-  /** What was not used for longest keeps no hits any more, and beyond the limit is forgotten. */
+  /**
+   * What was not used for longest keeps no hits any more, then loses its states, and beyond the
+   * limit of groups is forgotten.
+   */
   function trim(): void {
     for (const [key, group] of groups) {
       if (groups.size <= limits.groupsMax) break;
-      drop(key);
       evicted += group.states;
+      drop(key);
     }
     for (const group of groups.values()) {
-      if (held <= limits.hitsMax) return;
-      held -= group.size;
-      group.settle();
+      if (size <= limits.hitsMax) break;
+      if (group.size > 0) tracked(group, () => group.settle());
+    }
+    for (const group of groups.values()) {
+      if (held <= limits.entriesMax) break;
+      if (group.states === 0) continue;
+      evicted += group.states;
+      tracked(group, () => group.clear());
     }
   }
 
   function stats(): EngineStats {
     let ofRules = 0;
     for (const group of groups.values()) ofRules += group.evicted;
-    return { groups: groups.size, hits: held, evicted: evicted + ofRules };
+    return { groups: groups.size, hits: size, entries: held, evicted: evicted + ofRules };
   }
 
   return {

@@ -214,6 +214,9 @@ function openFirstSeen(plan: FirstSeenPlan, limits: StreamLimits, saved: unknown
       events: openers.size,
       evicted: evicted + history.evicted,
     }),
+    get size() {
+      return history.size + openers.size;
+    },
   };
 }
 

@@ -9,34 +9,16 @@
  * owner begins it anew from all that is stored. So the firings that stand are those of a run over
  * all events in order, which is what a backtest does, however long the rule's window is.
  */
-import { keyValue } from './eql/key.ts';
-import type { Firing, Hit, StreamLimits, StreamMatcher, StreamState } from './rule.ts';
-import { type FieldValue, type FieldView, FoldingView, type RuleEvent } from './values.ts';
-
-/** The order of events everywhere: time, then stream, then number. */
-export interface Position {
-  readonly timeNs: bigint;
-  readonly stream: string;
-  readonly seq: number;
-}
-
-export function comparePositions(a: Position, b: Position): number {
-  if (a.timeNs !== b.timeNs) return a.timeNs < b.timeNs ? -1 : 1;
-  if (a.stream !== b.stream) return a.stream < b.stream ? -1 : 1;
-  return a.seq - b.seq;
-}
-
-/** An event that a rule's tests held for, with what the rule may read of it and no more. */
-export interface KeptHit extends Position {
-  readonly id: string;
-  readonly session: string;
-  readonly hits: readonly Hit[];
-  /** Its name as the rule's states have it, once one asked. */
-  ticket?: string | undefined;
-}
-
-/** An event that a firing is made of. */
-export type Part = Pick<KeptHit, 'timeNs' | 'session' | 'id'>;
+import {
+  comparePositions,
+  inOrder,
+  type KeptHit,
+  type Part,
+  type Position,
+  Streams,
+} from './hits.ts';
+import type { Firing, StreamLimits, StreamMatcher, StreamState } from './rule.ts';
+import type { RuleEvent } from './values.ts';
 
 /** A firing that stands. */
 export interface Standing {
@@ -54,61 +36,6 @@ export interface Changes {
   readonly stale: boolean;
 }
 
-/** Hits in their order; the same list where they stand in it already. */
-export function inOrder(hits: readonly KeptHit[]): readonly KeptHit[] {
-  for (let at = 1; at < hits.length; at++)
-    if (comparePositions(hits[at - 1] as KeptHit, hits[at] as KeptHit) > 0)
-      return hits.toSorted(comparePositions);
-  return hits;
-}
-
-/** Only equality is asked of a text: a long one is told by its hash. */
-const shortened = (value: FieldValue): FieldValue =>
-  Array.isArray(value) ? value.map(keyValue) : keyValue(value);
-
-/** What a rule reads of a hit, copied out of the event so that the event can be let go. */
-class KeptView extends FoldingView {
-  readonly #fields: readonly string[];
-  readonly #values: readonly (FieldValue | undefined)[];
-
-  constructor(view: FieldView, fields: readonly string[]) {
-    super();
-    this.#fields = fields;
-    this.#values = fields.map((name) => {
-      const value = view.get(name);
-      return value === undefined ? undefined : shortened(value);
-    });
-  }
-
-  get(name: string): FieldValue | undefined {
-    const at = this.#fields.indexOf(name);
-    return at < 0 ? undefined : this.#values[at];
-  }
-
-  names(): readonly string[] {
-    return this.#fields.filter((_, at) => this.#values[at] !== undefined);
-  }
-}
-
-/** The hits of one event as they are kept. */
-export function keepHit(
-  { id, session, timeNs, stream, seq }: Omit<KeptHit, 'hits' | 'ticket'>,
-  hits: readonly Hit[],
-  fields: readonly string[],
-): KeptHit {
-  let view: FieldView | undefined;
-  let kept: FieldView | undefined;
-  const small = hits.map((hit): Hit => {
-    // Nearly always it is one view that several inputs hold for.
-    if (kept === undefined || view !== hit.fields) {
-      view = hit.fields;
-      kept = new KeptView(view, fields);
-    }
-    return { input: hit.input, fields: kept, key: undefined };
-  });
-  return { id, session, timeNs, stream, seq, hits: small, ticket: undefined };
-}
-
 export interface Ordered {
   /** Takes the hits of a batch, in any order. */
   add(hits: readonly KeptHit[]): Changes;
@@ -118,6 +45,8 @@ export interface Ordered {
   settle(): void;
   /** Hits that are kept. */
   readonly size: number;
+  /** What both states hold, in their entries. */
+  readonly held: number;
   /** The place of the newest hit; undefined before the first. */
   readonly newest: Position | undefined;
   /** Nothing is kept and the state waits for nothing: it is as good as new for what comes later. */
@@ -134,44 +63,24 @@ const NO_VIEWS: RuleEvent['views'] = [];
 /** How many hits one rule keeps of one group. */
 export const KEPT_HITS_MAX = 64;
 
-/**
- * An event's name as the rule's state takes it: opaque to the state, and all that is told of the
- * event later, when its hit is long gone.
- */
-const ticket = ({ timeNs, session, id }: Part): string =>
-  // Joined it is one text; a template would keep its parts, and there are many.
-  [timeNs, session, id].join(' ');
-
-function partOf(name: string): Part {
-  const [timeNs = '0', session = '', id = ''] = name.split(' ');
-  return { timeNs: BigInt(timeNs), session, id };
-}
-
-const standingOf = ({ timeNs, key, events }: Firing): Standing => ({
-  timeNs,
-  key,
-  parts: events.map(partOf),
-  name: JSON.stringify([key, events[0]]),
-});
-
 /** A hit as the rule's state takes it: its name is made when the state asks for it. */
 class Fed implements RuleEvent {
   readonly #hit: KeptHit;
+  readonly #streams: Streams;
   readonly timeNs: bigint;
   readonly views = NO_VIEWS;
 
-  constructor(hit: KeptHit) {
+  constructor(hit: KeptHit, streams: Streams) {
     this.#hit = hit;
+    this.#streams = streams;
     this.timeNs = hit.timeNs;
   }
 
   get id(): string {
-    this.#hit.ticket ??= ticket(this.#hit);
+    this.#hit.ticket ??= this.#streams.ticketOf(this.#hit);
     return this.#hit.ticket;
   }
 }
-
-const feed = (to: StreamState, hit: KeptHit): readonly Firing[] => to.feed(new Fed(hit), hit.hits);
 
 class OrderedState implements Ordered {
   readonly #matcher: StreamMatcher;
@@ -179,8 +88,10 @@ class OrderedState implements Ordered {
   readonly #limits: StreamLimits;
   readonly #keptMax: number;
   /** Hits that the state has and the base has not, in order. */
-  readonly #kept: KeptHit[] = [];
-  readonly #base: StreamState;
+  #kept: KeptHit[] = [];
+  readonly #streams: Streams;
+  /** Made with the first hit that it is given. */
+  #base: StreamState | undefined;
   /** The last hit that the base was given. */
   #based: Position | undefined;
   #state: StreamState;
@@ -188,12 +99,18 @@ class OrderedState implements Ordered {
   #standing: Map<string, Standing> | undefined;
   #advancedNs: bigint | undefined;
 
-  constructor(matcher: StreamMatcher, keepNs: bigint, limits: StreamLimits, keptMax: number) {
+  constructor(
+    matcher: StreamMatcher,
+    keepNs: bigint,
+    limits: StreamLimits,
+    keptMax: number,
+    streams: Streams,
+  ) {
     this.#matcher = matcher;
     this.#keepNs = keepNs;
     this.#limits = limits;
     this.#keptMax = keptMax;
-    this.#base = matcher.open(limits);
+    this.#streams = streams;
     this.#state = matcher.open(limits);
   }
 
@@ -226,18 +143,30 @@ class OrderedState implements Ordered {
     return this.#kept.length;
   }
 
+  get held(): number {
+    return this.#state.size + (this.#base?.size ?? 0);
+  }
+
   get newest(): Position | undefined {
     return this.#kept.at(-1) ?? this.#based;
   }
 
   get idle(): boolean {
     if (this.#kept.length > 0) return false;
-    const { groups, events } = this.#state.stats();
-    return groups === 0 && events === 0;
+    return this.#state.size === 0;
   }
 
   get evicted(): number {
     return this.#state.stats().evicted;
+  }
+
+  #feed(to: StreamState, hit: KeptHit): readonly Firing[] {
+    return to.feed(new Fed(hit, this.#streams), hit.hits);
+  }
+
+  #standingOf({ timeNs, key, events }: Firing): Standing {
+    const parts = events.map((ticket) => this.#streams.partOf(ticket));
+    return { timeNs, key, parts, name: JSON.stringify([key, events[0]]) };
   }
 
   #isLate(first: KeptHit): boolean {
@@ -250,7 +179,7 @@ class OrderedState implements Ordered {
     let raised: Standing[] | undefined;
     for (const hit of hits) {
       this.#kept.push(hit);
-      const firings = feed(this.#state, hit);
+      const firings = this.#feed(this.#state, hit);
       if (firings.length === 0) continue;
       raised ??= [];
       raised.push(...this.#raise(firings));
@@ -276,20 +205,22 @@ class OrderedState implements Ordered {
   #raise(firings: readonly Firing[]): Standing[] {
     this.#standing ??= new Map();
     const standing = this.#standing;
-    return firings.map(standingOf).filter((one) => {
-      if (standing.has(one.name)) return false;
-      standing.set(one.name, one);
-      return true;
-    });
+    return firings
+      .map((firing) => this.#standingOf(firing))
+      .filter((one) => {
+        if (standing.has(one.name)) return false;
+        standing.set(one.name, one);
+        return true;
+      });
   }
 
   /** Runs all that is kept through the base’s state, and says what is other than before. */
   #rebuild(sinceNs: bigint): Changes {
     const before = this.#standing ?? NO_STANDING;
-    this.#state = this.#matcher.open(this.#limits, this.#base.save());
+    this.#state = this.#matcher.open(this.#limits, this.#base?.save());
     const standing = new Map<string, Standing>();
     this.#standing = standing;
-    const firings = this.#kept.flatMap((hit) => [...feed(this.#state, hit)]);
+    const firings = this.#kept.flatMap((hit) => [...this.#feed(this.#state, hit)]);
     if (this.#advancedNs !== undefined) firings.push(...this.#state.advance(this.#advancedNs));
     // What fired before the late event is not touched by it, and the base may be past it by now.
     for (const [name, one] of before) if (one.timeNs < sinceNs) standing.set(name, one);
@@ -302,8 +233,11 @@ class OrderedState implements Ordered {
   /** Gives the base the first `count` hits that are kept. */
   #giveBase(count: number): void {
     if (count === 0) return;
-    const given = this.#kept.splice(0, count);
-    for (const hit of given) feed(this.#base, hit);
+    const given = this.#kept;
+    // A list that things were pushed to has room for many, so that of all that is new is taken.
+    this.#kept = given.splice(count);
+    this.#base ??= this.#matcher.open(this.#limits);
+    for (const hit of given) this.#feed(this.#base, hit);
     const { timeNs, stream, seq } = given.at(-1) as KeptHit;
     this.#based = { timeNs, stream, seq };
     const standing = this.#standing;
@@ -325,11 +259,12 @@ class OrderedState implements Ordered {
 
 /**
  * A rule over a group. Hits that come at most `keepNs` later than their neighbours are put in their
- * place, as long as no more than `keptMax` are kept.
+ * place, as long as no more than `keptMax` are kept. `streams`: shared by the rules of a group.
  */
 export const createOrdered = (
   matcher: StreamMatcher,
   keepNs: bigint,
   limits: StreamLimits,
   keptMax: number = KEPT_HITS_MAX,
-): Ordered => new OrderedState(matcher, keepNs, limits, keptMax);
+  streams: Streams = new Streams(),
+): Ordered => new OrderedState(matcher, keepNs, limits, keptMax, streams);

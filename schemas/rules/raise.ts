@@ -4,7 +4,8 @@
  */
 import { type Alert, makeAlert } from '../alerts.ts';
 import type { TelltaleEvent } from '../registry.ts';
-import { type KeptHit, keepHit, type Standing } from './ordered.ts';
+import { type KeptHit, keepHit } from './hits.ts';
+import type { Standing } from './ordered.ts';
 import type { Hit, Rule, StreamMatcher } from './rule.ts';
 import type { LogView, RuleEvent } from './values.ts';
 
@@ -55,15 +56,15 @@ export function ruleEvent(event: TelltaleEvent, views: readonly LogView[]): Rule
 /** An event that a stream rule's tests held for, with all of the event behind it. */
 export function foundHit(
   { stream_id, session_id, seq }: TelltaleEvent,
-  { id, timeNs }: RuleEvent,
+  { timeNs }: RuleEvent,
   hits: readonly Hit[],
 ): KeptHit {
-  return { id, session: session_id, timeNs, stream: stream_id, seq, hits };
+  return { session: session_id, timeNs, stream: stream_id, seq, hits };
 }
 
 /** The same with no more of the event than the rule reads. */
 export const keptHit = (hit: KeptHit, rule: StreamRule): KeptHit =>
-  keepHit(hit, hit.hits, rule.matcher.stream.fields);
+  keepHit(hit, rule.matcher.stream.fields);
 
 function alertRule({ meta }: Rule): Alert['rule'] {
   return {

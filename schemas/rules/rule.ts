@@ -70,8 +70,9 @@ export interface Hit {
   /** Its place in `inputs`. */
   readonly input: number;
   readonly fields: FieldView;
-  /** The key that the rule's state made of the fields: a hit is fed to two states. */
+  /** What the rule's state made of it, its key and what it counts: a hit is fed to two states. */
   key?: string | undefined;
+  counted?: object | undefined;
 }
 
 /** What came together: one match of a rule. */
@@ -107,6 +108,8 @@ export interface StreamState {
   /** Plain data: `open(save())`, after a trip through JSON, goes on as if nothing had been. */
   save(): unknown;
   stats(): StreamStats;
+  /** Entries that it holds, such as windows, partial matches and their events; cheap to ask. */
+  readonly size: number;
 }
 
 export interface StreamMatcher {

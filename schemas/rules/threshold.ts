@@ -119,6 +119,12 @@ interface Window {
   lastNs: bigint | undefined;
 }
 
+/**
+ * What stands for a key. There are very many with one event that counts and nothing else, so such a
+ * window is that event.
+ */
+type Held = Window | Counted;
+
 type SavedCounted = readonly [string, string, string];
 type SavedWindow = readonly [
   key: string,
@@ -137,27 +143,43 @@ const loadCounted = ([id, timeNs, value]: SavedCounted): Counted => ({
   value,
 });
 
+const FEW = 8;
 const NONE: readonly Firing[] = [];
 const NEW = (): Window => ({ opener: undefined, counted: [], lastNs: undefined });
 const isEmpty = ({ opener, counted, lastNs }: Window): boolean =>
   opener === undefined && counted.length === 0 && lastNs === undefined;
 
+const windowOf = (held: Held | undefined): Window => {
+  if (held === undefined) return NEW();
+  return 'counted' in held ? held : { opener: undefined, counted: [held], lastNs: undefined };
+};
+const heldOf = (window: Window): Held => {
+  const { opener, counted, lastNs } = window;
+  const [one] = counted;
+  const single = opener === undefined && lastNs === undefined && counted.length === 1;
+  return single && one !== undefined ? one : window;
+};
+/** Entries of a window: itself, and the events that it counts. */
+const sizeOf = (held: Held): number => ('counted' in held ? 1 + held.counted.length : 1);
+
 class ThresholdState implements StreamState {
   readonly #plan: Plan;
   readonly #limits: StreamLimits;
   /** By key, in the order of their last event. */
-  readonly #windows = new Map<string, Window>();
+  readonly #windows = new Map<string, Held>();
+  #size = 0;
   #evicted = 0;
 
   constructor(plan: Plan, limits: StreamLimits, saved: SavedThreshold | undefined) {
     this.#plan = plan;
     this.#limits = limits;
     for (const [key, opener, counted, lastNs] of saved?.windows ?? []) {
-      this.#windows.set(key, {
+      const window = {
         opener: opener === null ? undefined : loadCounted(opener),
         counted: counted.map(loadCounted),
         lastNs: lastNs === null ? undefined : BigInt(lastNs),
-      });
+      };
+      this.#put(key, heldOf(window));
     }
   }
 
@@ -167,16 +189,28 @@ class ThresholdState implements StreamState {
     for (const hit of hits) {
       const key = shortKeyOf(hit, this.#plan.keyOf);
       if (key === undefined) continue;
-      const window = this.#windows.get(key) ?? NEW();
+      const window = windowOf(this.#take(key));
       this.#trim(window, event.timeNs);
       if (hit.input === 0) out.push(...this.#count(window, event, hit));
       else this.#openBy(window, event);
-      this.#windows.delete(key);
-      if (!isEmpty(window)) this.#windows.set(key, window);
+      if (!isEmpty(window)) this.#put(key, heldOf(window));
     }
     this.#expire(event.timeNs);
     this.#bound();
     return out;
+  }
+
+  #put(key: string, held: Held): void {
+    this.#windows.set(key, held);
+    this.#size += sizeOf(held);
+  }
+
+  #take(key: string): Held | undefined {
+    const held = this.#windows.get(key);
+    if (held === undefined) return undefined;
+    this.#windows.delete(key);
+    this.#size -= sizeOf(held);
+    return held;
   }
 
   /** An event of `after`; where a silence is asked for, only the first one behind it opens. */
@@ -197,9 +231,10 @@ class ThresholdState implements StreamState {
     if (distinctOf !== undefined && count <= distinctCount) {
       window.counted = window.counted.filter((one) => one.value !== value);
     }
-    const counted = { id: event.id, timeNs: event.timeNs, value };
-    // Most windows hold one event, and an empty list that is pushed to makes room for many.
-    if (window.counted.length === 0) window.counted = [counted];
+    hit.counted ??= { id: event.id, timeNs: event.timeNs, value };
+    const counted = hit.counted as Counted;
+    // Most windows hold few events, and a list that is pushed to makes room for many.
+    if (window.counted.length < FEW) window.counted = [...window.counted, counted];
     else window.counted.push(counted);
     if (window.counted.length > this.#limits.eventsPerGroupMax) {
       window.counted.shift();
@@ -233,10 +268,14 @@ class ThresholdState implements StreamState {
 
   /** Forgets the windows at the front that are empty by now: they stand by their last event. */
   #expire(timeNs: bigint): void {
-    for (const [key, window] of this.#windows) {
-      this.#trim(window, timeNs);
-      if (!isEmpty(window)) return;
-      this.#windows.delete(key);
+    for (const [key, held] of this.#windows) {
+      if ('counted' in held) {
+        const before = sizeOf(held);
+        this.#trim(held, timeNs);
+        this.#size += sizeOf(held) - before;
+        if (!isEmpty(held)) return;
+      } else if (timeNs - held.timeNs <= this.#plan.spanNs) return;
+      this.#take(key);
     }
   }
 
@@ -244,26 +283,33 @@ class ThresholdState implements StreamState {
     if (this.#windows.size <= this.#limits.groupsMax) return;
     for (const key of this.#windows.keys()) {
       if (this.#windows.size <= this.#limits.groupsMax) return;
-      this.#windows.delete(key);
+      this.#take(key);
       this.#evicted += 1;
     }
   }
 
   save(): SavedThreshold {
     return {
-      windows: [...this.#windows].map(([key, { opener, counted, lastNs }]) => [
-        key,
-        opener === undefined ? null : saveCounted(opener),
-        counted.map(saveCounted),
-        lastNs === undefined ? null : String(lastNs),
-      ]),
+      windows: [...this.#windows].map(([key, held]) => {
+        const { opener, counted, lastNs } = windowOf(held);
+        return [
+          key,
+          opener === undefined ? null : saveCounted(opener),
+          counted.map(saveCounted),
+          lastNs === undefined ? null : String(lastNs),
+        ];
+      }),
     };
   }
 
   stats() {
     let events = 0;
-    for (const window of this.#windows.values()) events += window.counted.length;
+    for (const held of this.#windows.values()) events += windowOf(held).counted.length;
     return { groups: this.#windows.size, events, evicted: this.#evicted };
+  }
+
+  get size(): number {
+    return this.#size;
   }
 }
 

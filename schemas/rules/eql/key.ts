@@ -8,7 +8,7 @@ import type { FieldNode } from './ast.ts';
 const TEXT_CHARS_MAX = 256;
 const BEGINNING_CHARS = 64;
 /** Up to here a key is no longer than its hash. */
-const SHORT_CHARS_MAX = 64;
+const SHORT_CHARS_MAX = 43;
 
 /**
  * A value as it stands in a key: equal for equal values, and never long. What is shortened already
@@ -49,7 +49,8 @@ export function keyOfHit(hit: Hit, keyOf: KeyOf): string | undefined {
 export function shortKeyOf(hit: Hit, keyOf: KeyOf): string | undefined {
   if (hit.key === undefined) {
     const key = keyOf(hit.fields);
-    hit.key = key === undefined || key.length <= SHORT_CHARS_MAX ? key : hash('sha256', key);
+    hit.key =
+      key === undefined || key.length <= SHORT_CHARS_MAX ? key : hash('sha256', key, 'base64url');
   }
   return hit.key;
 }

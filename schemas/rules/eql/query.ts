@@ -145,6 +145,9 @@ function openEvents(pipes: EqlQuery['pipes'], saved: unknown): StreamState {
     advance: (timeNs) => (timeNs < END_OF_TIME_NS ? [] : chain.end()),
     save: () => chain.save(),
     stats: () => ({ groups: 0, events: chain.held(), evicted: 0 }),
+    get size() {
+      return chain.held();
+    },
   };
 }
 

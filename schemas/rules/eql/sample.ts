@@ -81,5 +81,8 @@ export function openSample(plan: SamplePlan, limits: StreamLimits, saved?: unkno
       for (const sets of groups.values()) for (const ids of sets ?? []) events += ids.length;
       return { groups: groups.size, events, evicted };
     },
+    get size() {
+      return groups.size + pipes.held();
+    },
   };
 }

@@ -36,7 +36,7 @@ interface Partial {
   readonly firstNs: bigint;
   /** The latest missing event before the first step; undefined where there was none. */
   readonly leadNs: bigint | undefined;
-  readonly events: string[];
+  readonly events: readonly string[];
 }
 interface Pending {
   readonly key: string;
@@ -86,34 +86,35 @@ export function planSequence(wanted: Wanted): SequencePlan {
 }
 
 const NONE: readonly Firing[] = [];
+/** There are many states, and few of them that wait for an absence. */
+const NO_PENDING: readonly Pending[] = [];
+const NO_LEADS: ReadonlyMap<string, bigint> = new Map();
 
 const slot = (stage: number, key: string): string => `${stage}${key}`;
 
 class SequenceState implements StreamState {
   readonly #plan: SequencePlan;
-  readonly #shape: Shape;
   readonly #limits: StreamLimits;
   readonly #pipes: ReturnType<typeof createPipes>;
   /** By step and key, in the order of their last progress, so that the first is the stalest. */
   readonly #partials = new Map<string, Partial>();
-  /** The latest leading missing event of a key. */
-  readonly #leads = new Map<string, bigint>();
+  /** The latest leading missing event of a key; made with the first one. */
+  #leads: Map<string, bigint> | undefined;
   /** Whole matches that wait for an absence, by their deadline. */
-  #pending: Pending[] = [];
+  #pending: readonly Pending[] = NO_PENDING;
   #evicted = 0;
 
   constructor(plan: SequencePlan, limits: StreamLimits, saved: SavedSequence | undefined) {
     this.#plan = plan;
-    this.#shape = plan.shape;
     this.#limits = limits;
     this.#pipes = createPipes(plan.pipes, saved?.pipes);
     if (saved === undefined) return;
     if (saved.stages !== plan.stages.length) throw new Error('the saved state is of another rule');
     for (const [place, firstNs, leadNs, events] of saved.partials) {
       const lead = leadNs === null ? undefined : BigInt(leadNs);
-      this.#partials.set(place, { firstNs: BigInt(firstNs), leadNs: lead, events: [...events] });
+      this.#partials.set(place, { firstNs: BigInt(firstNs), leadNs: lead, events });
     }
-    for (const [key, timeNs] of saved.leads) this.#leads.set(key, BigInt(timeNs));
+    for (const [key, timeNs] of saved.leads) this.#lead(key, BigInt(timeNs));
     this.#pending = saved.pending.map(([key, deadlineNs, events]) => ({
       key,
       deadlineNs: BigInt(deadlineNs),
@@ -127,13 +128,13 @@ class SequenceState implements StreamState {
     // Tests stand in the order of their steps: backwards through the hits is backwards through them.
     for (let at = hits.length - 1; at >= 0; at -= 1) this.#offer(event, hits[at] as Hit, out);
     this.#expireFirst(event.timeNs);
-    if (this.#size() > this.#limits.groupsMax) this.#bound(event.timeNs);
+    if (this.size > this.#limits.groupsMax) this.#bound(event.timeNs);
     return out.length === 0 ? out : this.#pipes.push(out);
   }
 
   /** Offers an event to the steps that wait for one test, the last step first. */
   #offer(event: RuleEvent, hit: Hit, out: Firing[]): void {
-    const { first, last, stagesOf } = this.#shape;
+    const { first, last, stagesOf } = this.#plan.shape;
     let key: string | undefined;
     for (const stage of stagesOf[hit.input] ?? []) {
       // Most events are of a later step while nothing waits for one.
@@ -167,10 +168,9 @@ class SequenceState implements StreamState {
 
   /** An event of a step that wants none. */
   #refute(stage: number, key: string, event: RuleEvent): void {
-    const { first, last, before } = this.#shape;
+    const { first, last, before } = this.#plan.shape;
     if (stage < first) {
-      this.#leads.delete(key);
-      this.#leads.set(key, event.timeNs);
+      this.#lead(key, event.timeNs);
     } else if (stage > last) {
       this.#pending = this.#pending.filter((one) => one.key !== key);
     } else {
@@ -178,12 +178,18 @@ class SequenceState implements StreamState {
     }
   }
 
+  #lead(key: string, timeNs: bigint): void {
+    this.#leads ??= new Map();
+    this.#leads.delete(key);
+    this.#leads.set(key, timeNs);
+  }
+
   /** An event of a step: begins a partial match, or takes the waiting one further. */
   #progress(stage: number, key: string, event: RuleEvent, out: Firing[]): void {
-    const { first, last, before } = this.#shape;
+    const { first, last, before } = this.#plan.shape;
     let partial: Partial | undefined;
     if (stage === first) {
-      const leadNs = this.#leads.get(key);
+      const leadNs = this.#leads?.get(key);
       partial = { firstNs: event.timeNs, leadNs, events: [event.id] };
     } else {
       const place = slot(before[stage] as number, key);
@@ -191,7 +197,8 @@ class SequenceState implements StreamState {
       if (partial === undefined) return;
       this.#partials.delete(place);
       if (this.#isOver(partial.firstNs, event.timeNs)) return;
-      partial.events.push(event.id);
+      // A list that is pushed to makes room for many.
+      partial = { ...partial, events: [...partial.events, event.id] };
     }
     if (stage === last) {
       out.push(...this.#complete(key, partial, event.timeNs));
@@ -205,7 +212,7 @@ class SequenceState implements StreamState {
 
   /** All steps have their events: it fires, waits for an absence, or is refuted by the past. */
   #complete(key: string, partial: Partial, timeNs: bigint): readonly Firing[] {
-    const { leading, trailing } = this.#shape;
+    const { leading, trailing } = this.#plan.shape;
     const { leadNs, firstNs, events } = partial;
     const span = this.#plan.maxspanNs ?? 0n;
     if (leading && !trailing && leadNs !== undefined && timeNs - leadNs <= span) return [];
@@ -223,7 +230,7 @@ class SequenceState implements StreamState {
   /** Keeps the pending matches in the order in which they become certain. */
   #wait(pending: Pending): void {
     const behind = this.#pending.findLastIndex((one) => one.deadlineNs <= pending.deadlineNs);
-    this.#pending.splice(behind + 1, 0, pending);
+    this.#pending = this.#pending.toSpliced(behind + 1, 0, pending);
   }
 
   /** Fires what is certain when no event before `timeNs` comes any more. */
@@ -231,7 +238,9 @@ class SequenceState implements StreamState {
     const open = this.#pending.findIndex((one) => one.deadlineNs >= timeNs);
     const count = open < 0 ? this.#pending.length : open;
     if (count === 0) return [];
-    return this.#pending.splice(0, count).map(({ key, deadlineNs, events }) => ({
+    const certain = this.#pending.slice(0, count);
+    this.#pending = this.#pending.slice(count);
+    return certain.map(({ key, deadlineNs, events }) => ({
       timeNs: deadlineNs,
       key: keyTexts(key),
       events,
@@ -250,9 +259,9 @@ class SequenceState implements StreamState {
       if (!this.#isOver(firstNs, timeNs)) break;
       this.#partials.delete(place);
     }
-    for (const [key, leadNs] of this.#leads) {
+    for (const [key, leadNs] of this.#leads ?? NO_LEADS) {
       if (!this.#isOver(leadNs, timeNs)) break;
-      this.#leads.delete(key);
+      this.#leads?.delete(key);
     }
   }
 
@@ -262,8 +271,8 @@ class SequenceState implements StreamState {
     for (const [place, { firstNs }] of this.#partials) {
       if (this.#isOver(firstNs, timeNs)) this.#partials.delete(place);
     }
-    for (const [key, leadNs] of this.#leads) {
-      if (this.#isOver(leadNs, timeNs)) this.#leads.delete(key);
+    for (const [key, leadNs] of this.#leads ?? NO_LEADS) {
+      if (this.#isOver(leadNs, timeNs)) this.#leads?.delete(key);
     }
   }
 
@@ -272,19 +281,19 @@ class SequenceState implements StreamState {
     const most = this.#limits.groupsMax;
     this.#expire(timeNs);
     for (const store of [this.#partials, this.#leads]) {
-      for (const place of store.keys()) {
-        if (this.#size() <= most) return;
-        store.delete(place);
+      for (const place of store?.keys() ?? []) {
+        if (this.size <= most) return;
+        store?.delete(place);
         this.#evicted += 1;
       }
     }
-    const over = this.#size() - most;
-    this.#pending.splice(0, over);
+    const over = this.size - most;
+    if (over > 0) this.#pending = this.#pending.slice(over);
     this.#evicted += Math.max(0, over);
   }
 
-  #size(): number {
-    return this.#partials.size + this.#leads.size + this.#pending.length;
+  get size(): number {
+    return this.#partials.size + (this.#leads?.size ?? 0) + this.#pending.length;
   }
 
   save(): SavedSequence {
@@ -296,7 +305,7 @@ class SequenceState implements StreamState {
         leadNs === undefined ? null : String(leadNs),
         [...events],
       ]),
-      leads: [...this.#leads].map(([key, timeNs]) => [key, String(timeNs)]),
+      leads: [...(this.#leads ?? NO_LEADS)].map(([key, timeNs]) => [key, String(timeNs)]),
       pending: this.#pending.map((one) => [one.key, String(one.deadlineNs), [...one.events]]),
       pipes: this.#pipes.save(),
     };
@@ -306,7 +315,7 @@ class SequenceState implements StreamState {
     let events = this.#pipes.held();
     for (const partial of this.#partials.values()) events += partial.events.length;
     for (const one of this.#pending) events += one.events.length;
-    return { groups: this.#size(), events, evicted: this.#evicted };
+    return { groups: this.size, events, evicted: this.#evicted };
   }
 }
 

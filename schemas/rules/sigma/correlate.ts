@@ -141,24 +141,36 @@ interface Run {
   readonly groups: readonly Groups[];
   readonly limits: StreamLimits;
   evicted: number;
+  /** Groups, and what they hold. */
+  size: number;
+}
+
+const sizeOf = ({ seen, steps }: Group): number => 1 + seen.length + steps.length;
+
+function remove(run: Run, groups: Groups, key: string, group: Group): void {
+  run.size -= sizeOf(group);
+  groups.delete(key);
 }
 
 /** Groups whose newest event has left the window can't matter any more. */
-function expire(groups: Groups, timeNs: bigint, windowNs: bigint): void {
+function expire(run: Run, { at, spec }: Plan, timeNs: bigint): void {
+  const groups = run.groups[at] as Groups;
   for (const [key, group] of groups) {
-    if (group.timeNs >= timeNs - windowNs) return;
-    groups.delete(key);
+    if (group.timeNs >= timeNs - spec.windowNs) return;
+    remove(run, groups, key, group);
   }
 }
 
 function groupFor(run: Run, of: Plan, key: string, timeNs: bigint): Group {
   const groups = run.groups[of.at] as Groups;
-  const group = groups.get(key) ?? emptyGroup(timeNs, of.spec);
+  const known = groups.get(key);
+  const group = known ?? emptyGroup(timeNs, of.spec);
+  if (known === undefined) run.size += sizeOf(group);
   groups.delete(key);
   groups.set(key, group);
   const [oldest] = groups;
   if (groups.size > run.limits.groupsMax && oldest !== undefined) {
-    groups.delete(oldest[0]);
+    remove(run, groups, ...oldest);
     run.evicted++;
   }
   return group;
@@ -198,9 +210,11 @@ function gather(of: Plan, event: RuleEvent, hits: readonly Hit[], run: Run): Map
 function feedNode(of: Plan, event: RuleEvent, hits: readonly Hit[], run: Run): readonly Inner[] {
   const firings: Inner[] = [];
   for (const [keyText, { key, fields, matches }] of gather(of, event, hits, run)) {
-    expire(run.groups[of.at] as Groups, event.timeNs, of.spec.windowNs);
+    expire(run, of, event.timeNs);
     const group = groupFor(run, of, keyText, event.timeNs);
+    const before = sizeOf(group);
     const result = feedGroup(of.spec, group, event.timeNs, matches, run.limits);
+    run.size += sizeOf(group) - before;
     run.evicted += result.evicted;
     if (result.events !== undefined)
       firings.push({
@@ -227,12 +241,13 @@ function open(root: Plan, limits: StreamLimits, saved?: unknown): StreamState {
   const groups = all.map(
     ({ spec, at }): Groups => new Map(stored[at]?.map((one) => loadGroup(spec, one))),
   );
-  const run: Run = { groups, limits, evicted: 0 };
+  const size = groups.flatMap((of) => [...of.values()]).reduce((sum, one) => sum + sizeOf(one), 0);
+  const run: Run = { groups, limits, evicted: 0, size };
   const withoutFields = ({ timeNs, key, events }: Inner): Firing => ({ timeNs, key, events });
   return {
     feed: (event, hits) => feedNode(root, event, hits, run).map(withoutFields),
     advance: (timeNs) => {
-      for (const { at, spec } of all) expire(groups[at] as Groups, timeNs, spec.windowNs);
+      for (const one of all) expire(run, one, timeNs);
       return [];
     },
     save: (): Saved => groups.map((of) => [...of].map(([key, group]) => saveGroup(key, group))),
@@ -245,6 +260,9 @@ function open(root: Plan, limits: StreamLimits, saved?: unknown): StreamState {
       ),
       evicted: run.evicted,
     }),
+    get size() {
+      return run.size;
+    },
   };
 }
 

@@ -315,4 +315,26 @@ describe('the engine', () => {
     // In the true order the file was deleted in time: only who reads the session again can tell.
     expect(engine.add([late]).stale).toHaveLength(1);
   });
+
+  it('holds no more entries than the limit, and says of how many states it let go', () => {
+    const entriesMax = 12;
+    const engine = createEngine(sessionRules, createViews(), { ...WIDE, entriesMax });
+    const free = createEngine(sessionRules, createViews(), WIDE);
+    const sessions = Array.from({ length: 30 }, (_, n) =>
+      eventsOf([
+        { stream: 0, what: 'read', gap: n, back: 0, pid: 2 },
+        { stream: 0, what: 'create', gap: 1, back: 0, pid: 3 },
+      ]).map((event) => ({ ...event, session_id: `0193a5e0-0000-7000-8000-${n + 1e11}` })),
+    );
+    for (const events of sessions) {
+      engine.add(events);
+      free.add(events);
+      expect(engine.stats().entries).toBeLessThanOrEqual(entriesMax);
+    }
+    expect(free.stats().entries).toBeGreaterThan(entriesMax);
+    expect(free.stats().evicted).toBe(0);
+    expect(engine.stats().evicted).toBeGreaterThan(0);
+    for (const [event] of sessions) free.forget('acme', event?.session_id ?? '');
+    expect(free.stats()).toMatchObject({ entries: 0, hits: 0, groups: 0 });
+  });
 });

@@ -3,13 +3,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readDocuments } from '../../../schemas/rules/document.ts';
 import { compileEql } from '../../../schemas/rules/eql/compile.ts';
+import { comparePositions, type KeptHit, keepHit } from '../../../schemas/rules/hits.ts';
 import {
   type Changes,
-  comparePositions,
   createOrdered,
-  type KeptHit,
-  keepHit,
   type Ordered,
+  type Standing,
 } from '../../../schemas/rules/ordered.ts';
 import { STREAM_LIMITS, type StreamMatcher } from '../../../schemas/rules/rule.ts';
 import { createView } from '../../../schemas/rules/values.ts';
@@ -67,25 +66,31 @@ function hitsOf(matcher: StreamMatcher, samples: readonly Sample[]): KeptHit[] {
     );
     if (hits.length === 0) return [];
     const timeNs = BigInt(second) * SECOND_NS;
-    const event = { id: `e-${seq}`, session: 's', stream: `s${stream}`, seq, timeNs };
-    return [keepHit(event, hits, matcher.fields)];
+    const event = { session: 's', stream: `s${stream}`, seq, timeNs };
+    return [keepHit({ ...event, hits }, matcher.fields)];
   });
 }
 
+/** What two states can be compared by: the names of events are each state's own. */
+const told = ({ key, parts }: Standing): string => JSON.stringify([key, parts[0]?.id]);
+
 /** Applies changes to the set of names that stand. */
 function apply(standing: Set<string>, { raised, withdrawn }: Changes): void {
-  for (const { name } of withdrawn) {
-    expect(standing.delete(name)).toBe(true);
-  }
-  for (const { name } of raised) {
-    expect(standing.has(name)).toBe(false);
-    standing.add(name);
+  for (const one of withdrawn) expect(standing.delete(told(one))).toBe(true);
+  for (const one of raised) {
+    expect(standing.has(told(one))).toBe(false);
+    standing.add(told(one));
   }
 }
 
 function run(ordered: Ordered, batches: readonly (readonly KeptHit[])[]): Set<string> {
   const standing = new Set<string>();
-  for (const batch of batches) apply(standing, ordered.add(batch));
+  // A hit belongs to one state of a rule, and these are given to several.
+  const own = ({ session, stream, seq, timeNs, hits }: KeptHit): KeptHit => ({
+    ...{ session, stream, seq, timeNs },
+    hits: hits.map(({ input, fields }) => ({ input, fields })),
+  });
+  for (const batch of batches) apply(standing, ordered.add(batch.map(own)));
   apply(standing, ordered.advance(END_NS));
   return standing;
 }
@@ -163,7 +168,7 @@ describe('a late hit', () => {
     const changes = ordered.add([c]);
     expect(changes.raised).toEqual([]);
     expect(changes.withdrawn.map(({ parts }) => parts.map(({ id }) => id))).toEqual([
-      ['e-0', 'e-2'],
+      ['s0-0', 's0-2'],
     ]);
     ordered.add([later]);
     expect(ordered.size).toBe(1);

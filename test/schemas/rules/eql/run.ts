@@ -64,6 +64,7 @@ export function open(matcher: Matcher, limits?: StreamLimits, saved?: unknown): 
     advance: () => [],
     save: () => null,
     stats: () => ({ groups: 0, events: 0, evicted: 0 }),
+    size: 0,
   };
 }
 
