@@ -8,6 +8,9 @@ const LIVE = ['test/kafka/**/*.test.ts', 'test/agents/**/*.test.ts', 'test/**/*.
 /**
  * `graphql` is aliased to one file because vitest otherwise loads it twice (ESM and CommonJS) and
  * Pothos then fails with "another realm". `telltale-source` makes `#schemas` the TypeScript source.
+ *
+ * Unit tests share a worker's modules: loading them anew for each file took as long as the tests.
+ * So no module may keep what one test leaves for the next.
  */
 export default defineConfig({
   resolve: { alias: { graphql: 'graphql/index.js' }, conditions },
@@ -16,7 +19,10 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 120_000,
     projects: [
-      { extends: true, test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: LIVE } },
+      {
+        extends: true,
+        test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: LIVE, isolate: false },
+      },
       {
         extends: true,
         test: {
