@@ -1,16 +1,25 @@
 /** Errors that a caller may read: a code out of a closed list, and words of ours. */
 import { StoreError, type StoreFaultCode } from '#schemas';
 
-/** - `bad_input`: the request is wrong. `too_large`: it asks for more than its limit.
- * - `store_limit`: the store gave up at the query's limit. `unavailable`: the store is away. */
-export const QUERY_CODES = [
-  'BAD_USER_INPUT',
-  'REQUEST_TOO_LARGE',
-  'SESSION_TOO_LARGE',
-  'QUERY_LIMIT_REACHED',
-  'STORE_UNAVAILABLE',
-] as const;
-export type QueryCode = (typeof QUERY_CODES)[number];
+/** Each code with the HTTP status of a plain route; GraphQL answers 200 and has it in `errors`. */
+export const STATUS = {
+  BAD_USER_INPUT: 400,
+  UNAUTHENTICATED: 401,
+  FORBIDDEN: 403,
+  NOT_FOUND: 404,
+  REQUEST_TOO_LARGE: 413,
+  SESSION_TOO_LARGE: 413,
+  WRONG_CONTENT_TYPE: 415,
+  WRONG_HOST: 421,
+  RATE_LIMITED: 429,
+  QUERY_LIMIT_REACHED: 503,
+  STORE_UNAVAILABLE: 503,
+  JOURNAL_UNAVAILABLE: 503,
+} as const;
+export type QueryCode = keyof typeof STATUS;
+export const QUERY_CODES = Object.keys(STATUS) as readonly QueryCode[];
+/** What stands for every error that is none of these; its words stay in the log. */
+export const MASKED_CODE = 'INTERNAL_SERVER_ERROR';
 
 /** An error whose words are ours and may be shown; all others are masked. */
 export class QueryError extends Error {

@@ -3,26 +3,18 @@
  *
  *     GET /v1/sessions?first=N          {sessions: [{id, agent, host, user, startedNs, endedNs}]}
  *     GET /v1/sessions/:id/story        SessionData of timeline/story.ts; `:id` may be `latest`
- *     GET /v1/sessions/:id/export       all that is stored of it, as NDJSON: see export.ts
+ *     GET /v1/sessions/:id/export       all that is stored of it, as NDJSON: see export/evidence.ts
  */
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { type QueryCode, QueryError } from './errors.ts';
-import { createExports } from './export.ts';
+import { QueryError, STATUS } from './errors.ts';
+import { createExports } from './export/evidence.ts';
 import { createLoads, findSession } from './load.ts';
 import { pageSize } from './plan.ts';
 import { type SessionRow, sessionHead } from './render.ts';
 import { createRunner, type QueryDeps, type Runner } from './run.ts';
 import { sessionsPlan } from './session-plan.ts';
 import type { SessionData } from './timeline/story.ts';
-
-const STATUS: Readonly<Record<QueryCode, number>> = {
-  BAD_USER_INPUT: 400,
-  REQUEST_TOO_LARGE: 413,
-  SESSION_TOO_LARGE: 413,
-  QUERY_LIMIT_REACHED: 503,
-  STORE_UNAVAILABLE: 503,
-};
 
 /** The story's data as JSON text, event by event, so that it never stands in memory twice. */
 function* storyText({ events, ...head }: SessionData): Generator<string> {

@@ -3,7 +3,7 @@
  * there, append-only; a test holds the two together.
  */
 import type { Field } from './define.ts';
-import { ALL_FIELDS } from './registry.ts';
+import { ALL_FIELDS, REGISTRY } from './registry.ts';
 
 export const DATABASE = 'telltale';
 export const EVENTS_TABLE = `${DATABASE}.events`;
@@ -12,6 +12,7 @@ export const REPLAYS_TABLE = `${DATABASE}.dead_replays`;
 export const ERASURES_TABLE = `${DATABASE}.erasures`;
 export const STREAMS_TABLE = `${DATABASE}.streams`;
 export const BASELINE_TABLE = `${DATABASE}.baseline`;
+export const STREAMS_VIEW = `${DATABASE}.streams_of_events`;
 export const MIGRATIONS_TABLE = `${DATABASE}.migrations`;
 
 /** One column of `events`, as DDL. */
@@ -120,16 +121,27 @@ export function streamsTable(): string {
   last_seq SimpleAggregateFunction(max, UInt32),
   agent SimpleAggregateFunction(max, String),
   host SimpleAggregateFunction(max, String),
-  user SimpleAggregateFunction(max, String)
+  user SimpleAggregateFunction(max, String),
+  sensed SimpleAggregateFunction(max, UInt8) DEFAULT 1 COMMENT 'Whether anything but the protocol and the service’s own records is in it.'
 ) ENGINE = AggregatingMergeTree
 ORDER BY (tenant, session_id, stream_id)`;
 }
 
+/** Agents of the streams that the query service records of itself: accesses, and casework. */
+export const JOURNAL_AGENTS = ['telltale-access', 'telltale-casework'] as const;
+
+/** Kinds that a journal's stream holds; with anything else it is a recorded agent's, whatever its name. */
+const UNSENSED = [...REGISTRY.values()].filter(
+  ({ role }) => role === 'protocol' || role === 'stored',
+);
+
 /** The view that fills `streams`. */
 export function streamsView(): string {
-  return `CREATE MATERIALIZED VIEW ${STREAMS_TABLE}_mv TO ${STREAMS_TABLE} AS
+  const unsensed = UNSENSED.map(({ kind }) => `'${kind}'`).join(', ');
+  return `CREATE MATERIALIZED VIEW ${STREAMS_VIEW} TO ${STREAMS_TABLE} AS
 SELECT tenant, session_id, stream_id, min(ts) AS first_ts, max(ts) AS last_ts, max(seq) AS last_seq,
-  max(toString(agent)) AS agent, max(toString(host)) AS host, max(toString(user)) AS user
+  max(toString(agent)) AS agent, max(toString(host)) AS host, max(toString(user)) AS user,
+  max(kind NOT IN (${unsensed})) AS sensed
 FROM ${EVENTS_TABLE} GROUP BY tenant, session_id, stream_id`;
 }
 
