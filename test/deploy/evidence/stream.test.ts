@@ -2,8 +2,8 @@
 import Fastify from 'fastify';
 import { describe, expect, it } from 'vitest';
 import { type Row, type Sql, type Store, StoreError } from '#schemas';
-import { createExports, EXPORTS_MAX, pagesOf } from '../../../query/export.ts';
-import type { Bucket } from '../../../query/export-plan.ts';
+import { createExports, EXPORTS_MAX, pagesOf } from '../../../query/export/evidence.ts';
+import type { Bucket } from '../../../query/export/evidence-plan.ts';
 import { createRunner } from '../../../query/run.ts';
 import { fakeClock, fakeLog, fakeMeter } from '../../fakes/ports.ts';
 import { CLEAN, type CleanCase } from '../../verify/clean.ts';

@@ -14,7 +14,7 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { evidenceOf, formsOf, REGISTRY, type Row, StoreError, type TelltaleEvent } from '#schemas';
-import { badInput, QueryError } from './errors.ts';
+import { badInput, QueryError } from '../errors.ts';
 import {
   type Bucket,
   bucketsPlan,
@@ -23,10 +23,10 @@ import {
   type ErasureRow,
   erasuresPlan,
   pagePlan,
-} from './export-plan.ts';
-import { findSession } from './load.ts';
-import type { Runner } from './run.ts';
-import { withhold } from './withhold.ts';
+} from './evidence-plan.ts';
+import { findSession } from '../load.ts';
+import type { Runner } from '../run.ts';
+import { withhold } from '../withhold.ts';
 
 export const EXPORT_FORMAT = 'telltale-export/1';
 /** Exports that run at once: each keeps one of the store's readers busy. */

@@ -1,6 +1,6 @@
 /** What an export reads -> the statements. Pure; every value is bound. */
 import { type Row, selectEvent } from '#schemas';
-import { condition, type ScopedSql, select } from './sql.ts';
+import { condition, type ScopedSql, select } from '../sql.ts';
 
 /** Numbers of one stream that are counted together. */
 const BUCKET_NUMBERS = 1024;
