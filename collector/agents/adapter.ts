@@ -13,6 +13,8 @@ export interface Setup {
   readonly url: string;
   /** When the run began, in nanoseconds since 1970. */
   readonly startNs: bigint;
+  /** A directory of this run's own that only its user can read; it is gone after the run. */
+  readonly dir: string;
 }
 
 /** Session files that the agent writes beside its telemetry. */
@@ -25,11 +27,15 @@ export interface SessionFiles {
    * resort when no telemetry came at all.
    */
   isOurs(firstLine: string): boolean;
+  /** Where a session's sub-agents write their files, and how those end. */
+  subagents?(file: string): { readonly dir: string; readonly suffix: string };
 }
 
 export interface Prepared {
   readonly command: Command;
   readonly files?: SessionFiles;
+  /** Hooks were installed, so that none arriving means something. */
+  readonly hooks?: boolean;
   /** Why telemetry could not be switched on, in words; then only the kernel's view is recorded. */
   readonly warning?: string;
 }
@@ -46,6 +52,10 @@ export interface Mapper {
   hook?(name: string, payload: unknown, receivedNs: string): Mapped;
   /** The agent's own session that a record belongs to; its file is then followed. */
   conversationOf?(record: LogRecord): string | undefined;
+  /** The same, by what was given to a hook. */
+  hookConversationOf?(payload: unknown): string | undefined;
+  /** What was held back for more to come, at the end of the run. */
+  end?(): readonly Draft[];
 }
 
 export interface Adapter {
@@ -56,6 +66,8 @@ export interface Adapter {
   readonly joinKeys: readonly string[];
   /** The one of them that holds the tool call's id. */
   readonly toolCallKey?: string;
+  /** What its session files are called as a source; `rollout` where it does not say. */
+  readonly fileSource?: string;
   prepare(command: Command, setup: Setup): Prepared;
   /** A mapper for one run that began at `startNs` (nanoseconds since 1970). */
   mapper(startNs: bigint): Mapper;

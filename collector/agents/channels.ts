@@ -37,7 +37,7 @@ export interface ChannelDeps {
 }
 
 type Sink = (drafts: readonly Draft[]) => void;
-type Channel = 'otlp' | 'rollout' | 'hook';
+type Channel = 'otlp' | 'files' | 'hook';
 
 interface Intake {
   /** Maps one record and hands its drafts on; whatever goes wrong is counted. */
@@ -51,13 +51,14 @@ interface Intake {
 /** Conversations of one run that are followed; sub-agents have their own. */
 const CONVERSATIONS_MAX = 256;
 const FIRST_LINE_BYTES_MAX = 1024 * 1024;
+const SUBAGENTS_MAX = 1024;
 /** Session files looked at when no telemetry named one. */
 const CANDIDATES_MAX = 32;
 const NS_PER_MS = 1_000_000n;
 
 function createIntake({ log, meter }: ChannelDeps, sink: Sink): Intake {
-  const seen: Record<Channel, number> = { otlp: 0, rollout: 0, hook: 0 };
-  const unmapped: Record<Channel, number> = { otlp: 0, rollout: 0, hook: 0 };
+  const seen: Record<Channel, number> = { otlp: 0, files: 0, hook: 0 };
+  const unmapped: Record<Channel, number> = { otlp: 0, files: 0, hook: 0 };
   const tell = (channel: Channel, outcome: string, count: number) => {
     seen[channel] += count;
     if (outcome === 'unknown' || outcome === 'failed') unmapped[channel] += count;
@@ -98,6 +99,7 @@ interface Sessions {
 function createSessions(tail: Tail): Sessions {
   const followed = new Set<string>();
   const missing = new Set<string>();
+  const folders: { readonly dir: string; readonly suffix: string }[] = [];
   return {
     files: undefined,
     get idle() {
@@ -116,7 +118,12 @@ function createSessions(tail: Tail): Sessions {
         if (file === undefined) continue;
         missing.delete(conversation);
         tail.follow(file);
+        const subagents = this.files.subagents?.(file);
+        if (subagents !== undefined) folders.push(subagents);
       }
+      for (const { dir, suffix } of folders)
+        for (const file of await findFiles(dir, (name) => name.endsWith(suffix), SUBAGENTS_MAX))
+          tail.follow(file);
       return tail.poll();
     },
     async followUnnamed() {
@@ -135,7 +142,7 @@ function createSessions(tail: Tail): Sessions {
 }
 
 /** What a channel brought, said at the end, when it is known. */
-function coverage(ts: string, name: Channel, records: number, lost: number, none: string): Draft {
+function coverage(ts: string, name: string, records: number, lost: number, none: string): Draft {
   const level = records === 0 ? 'none' : lost > 0 ? 'partial' : 'complete';
   const reason = level === 'none' ? none : `${lost} of ${records} could not be mapped`;
   return {
@@ -185,10 +192,11 @@ export function createAgentChannels(deps: ChannelDeps, sink: Sink): Channels {
   const startNs = (clock.wallNs() / NS_PER_MS) * NS_PER_MS;
   const mapper = adapter.mapper(startNs);
   const intake = createIntake(deps, sink);
-  const tail = createTail((line, file) => intake.take('rollout', () => mapper.line?.(line, file)));
+  const tail = createTail((line, file) => intake.take('files', () => mapper.line?.(line, file)));
   const sessions = createSessions(tail);
   const queue = createQueue(log);
   let warning: string | undefined;
+  let hooks = false;
   let refused = 0;
   let lastNs = clock.monotonicNs();
   let timer: NodeJS.Timeout | undefined;
@@ -205,6 +213,8 @@ export function createAgentChannels(deps: ChannelDeps, sink: Sink): Channels {
       },
       async hook(name, payload) {
         const receivedNs = clock.wallNs().toString();
+        const id = mapper.hookConversationOf?.(payload);
+        if (id !== undefined) sessions.follow(id);
         await queue.add(async () =>
           intake.take('hook', () => mapper.hook?.(name, payload, receivedNs)),
         );
@@ -228,10 +238,12 @@ export function createAgentChannels(deps: ChannelDeps, sink: Sink): Channels {
     const { seen, unmapped } = intake;
     const none = warning ?? 'no telemetry arrived';
     const drafts = [coverage(ts, 'otlp', seen.otlp, unmapped.otlp + refused, none)];
-    const lost = unmapped.rollout + tail.lost;
+    const lost = unmapped.files + tail.lost;
+    const { fileSource = 'rollout' } = adapter;
     if (mapper.line !== undefined)
-      drafts.push(coverage(ts, 'rollout', seen.rollout, lost, 'no session file was found'));
-    if (seen.hook > 0) drafts.push(coverage(ts, 'hook', seen.hook, unmapped.hook, ''));
+      drafts.push(coverage(ts, fileSource, seen.files, lost, 'no session file was found'));
+    if (seen.hook > 0 || hooks)
+      drafts.push(coverage(ts, 'hook', seen.hook, unmapped.hook, 'no hook was run'));
     sink(drafts);
   }
 
@@ -242,8 +254,13 @@ export function createAgentChannels(deps: ChannelDeps, sink: Sink): Channels {
       timer.unref();
     },
     async prepare(command) {
-      const prepared = adapter.prepare(command, { url: receiver.url, startNs });
+      const prepared = adapter.prepare(command, {
+        url: receiver.url,
+        startNs,
+        dir: deps.dir,
+      });
       sessions.files = prepared.files;
+      hooks = prepared.hooks === true;
       warning = prepared.warning;
       if (warning !== undefined) log.warn('agents.no_telemetry', { reason: warning });
       return prepared.command;
@@ -258,6 +275,7 @@ export function createAgentChannels(deps: ChannelDeps, sink: Sink): Channels {
         await clock.sleep(settings.pollMs / 2);
       }
       await queue.add(() => sessions.followUnnamed());
+      await queue.add(async () => sink(mapper.end?.() ?? []));
       report();
     },
     async stop() {

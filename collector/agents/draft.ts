@@ -7,6 +7,23 @@ export type Loose = Readonly<Record<string, unknown>>;
 export const isObject = (value: unknown): value is Loose =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** The object that a JSON text is; undefined where it is none. */
+export function parseObject(text: unknown): Loose | undefined {
+  if (typeof text !== 'string' || !text.startsWith('{')) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A value as text: text as it is, everything else as JSON. */
+export const jsonText = (value: unknown): string | undefined =>
+  value === undefined || value === null
+    ? undefined
+    : textOf(typeof value === 'string' ? value : JSON.stringify(value));
+
 /** Text that is not empty. */
 export const textOf = (value: unknown): string | undefined =>
   typeof value === 'string' && value !== '' ? value : undefined;

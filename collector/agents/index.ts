@@ -1,12 +1,13 @@
 /** The agents that Telltale knows. To add one: a file beside this one, and a line here. */
 import path from 'node:path';
 import type { Adapter } from './adapter.ts';
+import { claude } from './claude/adapter.ts';
 import { codex } from './codex/adapter.ts';
 import { genai } from './genai.ts';
 
 export type { Adapter } from './adapter.ts';
 
-const ADAPTERS: readonly Adapter[] = [codex, genai];
+const ADAPTERS: readonly Adapter[] = [claude, codex, genai];
 
 /** The name was none of the known ones. */
 export class UnknownAgentError extends Error {}

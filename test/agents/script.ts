@@ -2,7 +2,7 @@
  * The scripted session: 15 tool calls of every shape, each with what must come of it. `exitCode` is
  * how the command truly ends; a call without one runs no command.
  */
-import type { Item } from './model.ts';
+import type { Item } from './model/responses.ts';
 
 export interface Scripted {
   readonly id: string;

@@ -308,11 +308,11 @@ describe('which adapter', () => {
     expect(findAdapter(undefined, ['/usr/bin/codex', 'exec'])?.name).toBe('codex');
     expect(findAdapter(undefined, ['sh'])).toBeUndefined();
     expect(() => findAdapter('cursor', [])).toThrow(UnknownAgentError);
-    expect(() => findAdapter('cursor', [])).toThrow(/known: codex, genai/);
+    expect(() => findAdapter('cursor', [])).toThrow(/known: claude, codex, genai/);
   });
 
   it('switches telemetry on behind the name of the agent, wherever that stands', () => {
-    const setup = { url: 'http://127.0.0.1:1/t', startNs: 0n };
+    const setup = { url: 'http://127.0.0.1:1/t', startNs: 0n, dir: '/nowhere' };
     const of = (argv: string[]) => codex.prepare({ argv, cwd: '/w', env: {} }, setup);
     for (const head of [
       ['codex'],

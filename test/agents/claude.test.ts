@@ -1,0 +1,179 @@
+/**
+ * The real Claude Code under the real recorder, with nothing configured by hand: every scripted call
+ * must come out as it truly went. Skipped, and said so, where the CLI can't be had.
+ */
+import { beforeAll, describe, expect, it } from 'vitest';
+import { type Analysis, analyse } from '../../query/timeline/analyse.ts';
+import {
+  expectApart,
+  expectAttributed,
+  expectCalls,
+  expectEffects,
+  expectExits,
+  expectWhole,
+  insideByKey,
+} from './checks.ts';
+import {
+  allowing,
+  allowSteps,
+  bypassing,
+  bypassSteps,
+  FINAL,
+  PROMPT,
+  SUB_CALL,
+  SUBTASK,
+} from './claude.ts';
+import { neededAgent } from './install.ts';
+import { type AgentSession, type RecordedRun, recordAgent } from './session.ts';
+
+const found = neededAgent('claude');
+const command = 'command' in found ? found.command : '';
+const SESSION_MS_MAX = 180_000;
+const SUB_ATTRS = { 'gen_ai.agent.name': 'general-purpose', parent_tool_call_id: 'toolu_13_agent' };
+
+const runOf = ({ runs }: AgentSession, index = 0): RecordedRun => {
+  const run = runs[index];
+  if (run === undefined) throw new Error(`there is no run ${index}`);
+  return run;
+};
+
+describe.skipIf('why' in found)('a Claude Code session', () => {
+  let session: AgentSession;
+  let story: Analysis;
+  const scripted = () => [...bypassSteps(session.place).flatMap(({ calls }) => calls), SUB_CALL];
+  const resultsOf = (id: string) =>
+    story.events.filter((event) => event.kind === 'tool.result' && event.tool_call_id === id);
+
+  beforeAll(async () => {
+    session = await recordAgent(bypassing(command));
+    story = analyse(runOf(session).events);
+  }, SESSION_MS_MAX);
+
+  it('ends well, is shipped whole, and leaves the user’s settings as they were', () => {
+    for (const run of session.runs) {
+      expect(run.exitCode, run.stderr).toBe(0);
+      expectWhole(run);
+    }
+    expect(session.changedConfigs).toEqual([]);
+  });
+
+  it('is told by telemetry, session file and hooks, none of which has a record unknown', () => {
+    const sensors = runOf(session).events.filter((event) => event.kind === 'sensor');
+    for (const name of ['otlp', 'transcript', 'hook'])
+      expect(sensors).toContainEqual(
+        expect.objectContaining({ sensor_name: name, coverage: 'complete' }),
+      );
+    for (const { id } of scripted())
+      expect(story.calls.find((call) => call.id === id)?.channels, id).toEqual(
+        id === 'toolu_15_unknown' ? ['transcript'] : ['hook', 'otlp', 'transcript'],
+      );
+  });
+
+  it('has every call as it truly went', () => {
+    expectCalls(story, scripted());
+    expectExits(story, scripted());
+    expectEffects(story, scripted(), session.workspace);
+  });
+
+  it('attributes at least 99 % of what ran inside the calls, and nothing to the wrong call', () => {
+    const callOfSpan = new Map(
+      story.events.flatMap((event) =>
+        event.kind === 'tool.call' && event.source === 'otlp' && event.tool === undefined
+          ? [[event.span_id, event.tool_call_id] as const]
+          : [],
+      ),
+    );
+    const inside = insideByKey(story.events, (exec) =>
+      callOfSpan.get(exec.join_keys?.TRACEPARENT?.split('-')[2]),
+    );
+    const shells = scripted().filter((call) => call.exitCode !== undefined);
+    expect(new Set(inside.map(({ callId }) => callId))).toEqual(
+      new Set(shells.map(({ id }) => id)),
+    );
+    expectAttributed(story, inside, 'claude', 50);
+    expectApart(story, [
+      ['toolu_11_parallel', 'parallel-A'],
+      ['toolu_12_parallel', 'parallel-B'],
+    ]);
+  });
+
+  it('tells the sub-agent’s doing with its parent', () => {
+    for (const source of ['otlp', 'transcript', 'hook'])
+      expect(resultsOf(SUB_CALL.id)).toContainEqual(
+        expect.objectContaining({
+          source,
+          attrs: expect.objectContaining(
+            source === 'transcript' ? SUB_ATTRS : { 'gen_ai.agent.name': 'general-purpose' },
+          ),
+        }),
+      );
+    expect(story.events).toContainEqual(
+      expect.objectContaining({
+        kind: 'prompt',
+        prompt: SUBTASK,
+        attrs: expect.objectContaining(SUB_ATTRS),
+      }),
+    );
+  });
+
+  it('has who approved, the tool of the server, the failed attempt, prompt and answer', () => {
+    for (const { id } of scripted()) {
+      const approvals = (story.causedBy.get(id) ?? []).filter(({ kind }) => kind === 'approval');
+      if (id === 'toolu_15_unknown') expect(approvals).toEqual([]);
+      else
+        expect(approvals, id).toMatchObject([
+          { decision: 'approved', decided_by: 'config', policy: 'bypassPermissions' },
+        ]);
+    }
+    expect(story.calls.find((call) => call.id === 'toolu_14_mcp')?.mcpServer).toBe('lab');
+    const turns = story.events.filter((event) => event.kind === 'model.turn');
+    expect(turns).toContainEqual(expect.objectContaining({ outcome: 'failure', attempt: 1 }));
+    for (const source of ['otlp', 'transcript'])
+      expect(turns).toContainEqual(expect.objectContaining({ source, text: FINAL }));
+    const prompts = story.events.filter((event) => event.prompt === PROMPT);
+    expect(prompts.map(({ source }) => source).sort()).toEqual(['hook', 'otlp', 'transcript']);
+    expect(story.turns.list).toHaveLength(1);
+  });
+
+  it('knows a resumed conversation, and records only what is new in it', () => {
+    const resumed = analyse(runOf(session, 1).events);
+    expect(resumed.calls).toEqual([]);
+    const ids = (events: readonly { conversation_id?: string | undefined }[]) =>
+      new Set(events.flatMap((event) => event.conversation_id ?? []));
+    expect(ids(resumed.events)).toEqual(ids(story.events));
+    expect(resumed.turns.list).toHaveLength(1);
+  });
+});
+
+describe.skipIf('why' in found)('a Claude Code session with rules and a hook', () => {
+  let session: AgentSession;
+  let story: Analysis;
+
+  beforeAll(async () => {
+    session = await recordAgent(allowing(command));
+    story = analyse(runOf(session).events);
+  }, SESSION_MS_MAX);
+
+  it('tells each refused call, and who refused it', () => {
+    const run = runOf(session);
+    expect(run.exitCode, run.stderr).toBe(0);
+    expectWhole(run);
+    expect(session.changedConfigs).toEqual([]);
+    const scripted = allowSteps(session.place).flatMap(({ calls }) => calls);
+    expectCalls(story, scripted);
+    expectEffects(story, scripted, session.workspace);
+    const decided = scripted.map(({ id }) => [
+      id,
+      ...(story.causedBy.get(id) ?? [])
+        .filter(({ kind }) => kind === 'approval')
+        .map((event) => `${event.decision} by ${event.decided_by}`),
+    ]);
+    expect(decided).toEqual([
+      ['toolu_a1_allowed', 'approved by config'],
+      ['toolu_a2_unasked', 'denied by config'],
+      ['toolu_a3_rule', 'denied by config'],
+      ['toolu_a4_hook', 'denied by hook'],
+      ['toolu_a5_redirect', 'denied by config'],
+    ]);
+  });
+});

