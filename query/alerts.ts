@@ -9,9 +9,10 @@ import {
 } from '#schemas';
 import { type AlertPlace, alertCursor, isUuid } from './cursor.ts';
 import { badInput } from './errors.ts';
+import { has } from './plan.ts';
 import type { Page } from './render.ts';
 import type { Runner } from './run.ts';
-import { condition, type ScopedSql, select } from './sql.ts';
+import { type Condition, condition, type ScopedSql, select } from './sql.ts';
 
 const FILTER_CHARACTERS_MAX = 200;
 
@@ -31,7 +32,6 @@ export interface StoredAlert extends Alert {
   readonly state: string;
 }
 
-const has = <T>(value: T | null | undefined): value is T => value !== undefined && value !== null;
 const msOf = (ns: string) => (BigInt(ns) / 1_000_000n).toString();
 const time = (name: string) => `fromUnixTimestamp64Milli({${name}:Int64}, 'UTC')`;
 
@@ -41,6 +41,30 @@ function levelsOf(levels: readonly string[]): readonly AlertLevel[] {
   return levels as readonly AlertLevel[];
 }
 
+/** The columns of an alert as it is told. */
+export const ALERT_ROW = `${ALERT_COLUMNS}, toUnixTimestamp64Milli(raised_at) AS raised_ms`;
+
+/** The conditions of a filter of alerts. Throws `QueryError` for what can't be meant. */
+export function alertConditions(filter: AlertFilter): (Condition | undefined)[] {
+  const { session, rule, levels, raisedFrom, raisedBefore } = filter;
+  if (has(session) && !isUuid(session)) throw badInput('session: not a UUID');
+  if (has(rule) && rule.length > FILTER_CHARACTERS_MAX) throw badInput('rule: too long');
+  if (has(rule) && !rule.isWellFormed()) throw badInput('rule: holds a lone surrogate');
+  return [
+    has(session) ? condition('session_id = {session:UUID}', { session }) : undefined,
+    has(rule) ? condition('rule_id = {rule:String}', { rule }) : undefined,
+    has(levels)
+      ? condition('has({levels:Array(String)}, toString(level))', { levels: levelsOf(levels) })
+      : undefined,
+    has(raisedFrom)
+      ? condition(`raised_at >= ${time('since')}`, { since: msOf(raisedFrom) })
+      : undefined,
+    has(raisedBefore)
+      ? condition(`raised_at < ${time('until')}`, { until: msOf(raisedBefore) })
+      : undefined,
+  ];
+}
+
 /** One page of alerts, newest first, and one row more. Throws `QueryError` for a filter it can't mean. */
 export function alertsPlan(
   tenant: string,
@@ -48,24 +72,11 @@ export function alertsPlan(
   filter: AlertFilter = {},
   after?: AlertPlace,
 ): ScopedSql {
-  const { session, rule, levels, raisedFrom, raisedBefore } = filter;
-  if (has(session) && !isUuid(session)) throw badInput('session: not a UUID');
-  if (has(rule) && rule.length > FILTER_CHARACTERS_MAX) throw badInput('rule: too long');
   return select(tenant, {
-    columns: `${ALERT_COLUMNS}, toUnixTimestamp64Milli(raised_at) AS raised_ms`,
+    columns: ALERT_ROW,
     from: 'alerts',
     where: [
-      has(session) ? condition('session_id = {session:UUID}', { session }) : undefined,
-      has(rule) ? condition('rule_id = {rule:String}', { rule }) : undefined,
-      has(levels)
-        ? condition('has({levels:Array(String)}, toString(level))', { levels: levelsOf(levels) })
-        : undefined,
-      has(raisedFrom)
-        ? condition(`raised_at >= ${time('since')}`, { since: msOf(raisedFrom) })
-        : undefined,
-      has(raisedBefore)
-        ? condition(`raised_at < ${time('until')}`, { until: msOf(raisedBefore) })
-        : undefined,
+      ...alertConditions(filter),
       after === undefined
         ? undefined
         : condition(`(raised_at, fingerprint) < (${time('after_ms')}, {after_id:String})`, {
@@ -86,11 +97,23 @@ const statesPlan = (tenant: string, fingerprints: readonly string[]): ScopedSql 
     from: 'alertStates',
     where: [
       condition('has({ids:Array(String)}, toString(fingerprint))', { ids: fingerprints }),
-      condition("state != 'delivered'"),
+      condition("state NOT IN ('delivered', 'withdrawal_delivered')"),
     ],
     groupBy: 'fingerprint',
     limit: fingerprints.length,
   });
+
+/** The alerts of rows of `ALERT_ROW`, each with the newest word on it. */
+export async function storedAlerts(run: Runner, rows: readonly Row[]): Promise<StoredAlert[]> {
+  const alerts = rows.map((row) => ({ ...alertOf(row), raisedMs: Number(row.raised_ms) }));
+  const ids = alerts.map(({ fingerprint }) => fingerprint);
+  const found = ids.length === 0 ? [] : await run.rows<Row>(statesPlan(run.tenant, ids));
+  const states = new Map(found.map((row) => [String(row.id), String(row.newest)]));
+  return alerts.map((alert) => {
+    const said = states.get(alert.fingerprint);
+    return { ...alert, state: said === undefined || said === 'standing' ? 'raised' : said };
+  });
+}
 
 /** One page of stored alerts. */
 export async function alertPage(
@@ -100,17 +123,8 @@ export async function alertPage(
   after: AlertPlace | undefined,
 ): Promise<Page<StoredAlert>> {
   const rows = await run.rows<Row>(alertsPlan(run.tenant, size, filter, after));
-  const alerts = rows
-    .slice(0, size)
-    .map((row) => ({ ...alertOf(row), raisedMs: Number(row.raised_ms) }));
-  const ids = alerts.map(({ fingerprint }) => fingerprint);
-  const found = ids.length === 0 ? [] : await run.rows<Row>(statesPlan(run.tenant, ids));
-  const states = new Map(found.map((row) => [String(row.id), String(row.newest)]));
-  const edges = alerts.map((alert) => {
-    const said = states.get(alert.fingerprint);
-    const state = said === undefined || said === 'standing' ? 'raised' : said;
-    return { cursor: alertCursor(alert), node: { ...alert, state } };
-  });
+  const alerts = await storedAlerts(run, rows.slice(0, size));
+  const edges = alerts.map((node) => ({ cursor: alertCursor(node), node }));
   const endCursor = edges.at(-1)?.cursor ?? null;
   return { edges, pageInfo: { hasNextPage: rows.length > size, endCursor } };
 }

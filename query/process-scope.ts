@@ -137,15 +137,18 @@ function conditionOf(
   });
 }
 
-/**
- * The condition of a filter that asks for a process; undefined where it asks for none. A process that
- * is not there gives no events. Rejects with `QueryError` where the session has too many.
- */
-export async function processScope(
+interface Family {
+  readonly tree: Processes;
+  readonly events: readonly TelltaleEvent[];
+  /** The processes that are asked for, and their descendants. */
+  readonly ids: ReadonlySet<string>;
+}
+
+async function familyOf(
   run: Runner,
   session: string,
   filter: ProcessFilter | null | undefined,
-): Promise<Condition | undefined> {
+): Promise<Family | undefined> {
   if (!has(filter) || (!has(filter.processOf) && !has(filter.pid))) return undefined;
   if (has(filter.processOf) && parseEventId(filter.processOf) === undefined)
     throw badInput('processOf: an event’s or a process’s id is STREAM-SEQ');
@@ -161,7 +164,35 @@ export async function processScope(
         );
     }
   const tree = buildProcesses(events);
-  const ids = subtree(tree, rootsOf(tree, filter));
+  return { tree, events, ids: subtree(tree, rootsOf(tree, filter)) };
+}
+
+/**
+ * The condition of a filter that asks for a process; undefined where it asks for none. A process that
+ * is not there gives no events. Rejects with `QueryError` where the session has too many.
+ */
+export async function processScope(
+  run: Runner,
+  session: string,
+  filter: ProcessFilter | null | undefined,
+): Promise<Condition | undefined> {
+  const family = await familyOf(run, session, filter);
+  if (family === undefined) return undefined;
+  const { tree, events, ids } = family;
   const { pids, shared } = splitPids(tree, ids);
   return conditionOf(pids, numbersOf(tree, events, ids, shared));
+}
+
+/** The same as a test of an event's id, by what is stored now. */
+export async function processMembers(
+  run: Runner,
+  session: string,
+  filter: ProcessFilter,
+): Promise<((event: string) => boolean) | undefined> {
+  const family = await familyOf(run, session, filter);
+  if (family === undefined) return undefined;
+  return (event) => {
+    const process = family.tree.of(event);
+    return process !== undefined && family.ids.has(process.id);
+  };
 }

@@ -35,10 +35,14 @@ const SessionFilterInput = builder.inputType('SessionFilter', {
     user: t.string(),
     startedFrom: t.field({ type: 'Time', description: 'Started at or after.' }),
     startedBefore: t.field({ type: 'Time', description: 'Started before.' }),
+    journal: t.boolean({
+      description:
+        'The service’s own sessions, of accesses and of casework, instead of those of agents; for admins.',
+    }),
   }),
 });
 
-const EventFilterInput = builder.inputType('EventFilter', {
+export const EventFilterInput = builder.inputType('EventFilter', {
   description: 'All that is given must hold.',
   fields: (t) => ({
     kinds: t.stringList({ description: 'Event kinds, such as "exec".' }),
