@@ -57,7 +57,7 @@ const AlertKeyRef = builder.objectRef<KeyEntry>('AlertKey').implement({
   fields: (t) => ({ field: t.exposeString('field'), value: t.exposeString('value') }),
 });
 
-const AlertRef = builder.objectRef<Alert>('Alert');
+export const AlertRef = builder.objectRef<Alert>('Alert');
 AlertRef.implement({
   description:
     'What a rule found. The same match has the same fingerprint, live and in a backtest.',
@@ -103,7 +103,7 @@ AlertRef.implement({
 });
 const AlertConnection = connectionOf<Alert>('Alert', AlertRef as never);
 
-const AlertFilterInput = builder.inputType('AlertFilter', {
+export const AlertFilterInput = builder.inputType('AlertFilter', {
   description: 'All that is given must hold.',
   fields: (t) => ({
     rule: t.string({ description: 'A rule’s id.' }),
