@@ -10,6 +10,7 @@
  */
 import { contentFault } from './commit.ts';
 import type { Fault, Field } from './define.ts';
+import { parseJson } from './parse-json.ts';
 import type { DeadReason } from './reasons.ts';
 import { type KindSpec, REGISTRY, type TelltaleEvent } from './registry.ts';
 
@@ -140,7 +141,7 @@ export function encode(event: TelltaleEvent): Buffer {
 export function decode(line: string): Decoded {
   let value: unknown;
   try {
-    value = JSON.parse(line);
+    value = parseJson(line);
   } catch (error) {
     return bad('not_json', '', error instanceof Error ? error.message : String(error));
   }

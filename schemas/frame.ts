@@ -11,6 +11,7 @@
 import { isUtf8 } from 'node:buffer';
 import { type Decoded, decode, encode } from './codec.ts';
 import type { Fault } from './define.ts';
+import { parseJson } from './parse-json.ts';
 import type { DeadReason } from './reasons.ts';
 import type { TelltaleEvent } from './registry.ts';
 import { createScan, fieldIndex, isValue, scanLine, slotOf } from './scan.ts';
@@ -148,7 +149,7 @@ class Line implements GoodLine {
   }
 
   get event(): TelltaleEvent {
-    this.#event ??= JSON.parse(utf8.decode(this.bytes)) as TelltaleEvent;
+    this.#event ??= parseJson(utf8.decode(this.bytes)) as TelltaleEvent;
     return this.#event;
   }
 }

@@ -13,6 +13,7 @@ export * from './head.ts';
 export * from './integrity.ts';
 export * from './merkle.ts';
 export * from './note.ts';
+export { parseJson } from './parse-json.ts';
 export * from './ports.ts';
 export * from './ranges.ts';
 export * from './reasons.ts';

@@ -12,6 +12,7 @@ import { type ChdbQueryStream, Session } from 'chdb';
 import {
   type Insert,
   type Log,
+  parseJson,
   type QueryLimits,
   type Row,
   type Sql,
@@ -107,7 +108,7 @@ FROM INFILE ${literal('String', file)} SETTINGS ${clause.join(', ')} FORMAT Nati
 }
 
 const parseLines = <T>(lines: readonly string[]): T[] =>
-  lines.filter((line) => line !== '').map((line) => JSON.parse(line) as T);
+  lines.filter((line) => line !== '').map((line) => parseJson(line) as T);
 
 function opener(dir: string, settings: EmbeddedSettings): () => Session {
   const connectionArgs = [

@@ -11,6 +11,7 @@ import {
 } from '@clickhouse/client';
 import {
   type Insert,
+  parseJson,
   type QueryLimits,
   type Row,
   type Sql,
@@ -122,6 +123,7 @@ export function openHttp(url: URL, settings: HttpSettings = HTTP_DEFAULTS): Stor
     application: 'telltale',
     // It would print statements and errors on the console; the faults say the same, to us.
     log: { level: ClickHouseLogLevel.OFF },
+    json: { parse: <T>(text: string) => parseJson(text) as T },
     ...(url.pathname.length > 1 ? { database: decodeURIComponent(url.pathname.slice(1)) } : {}),
   });
   const closing = new AbortController();

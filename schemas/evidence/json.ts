@@ -4,6 +4,7 @@
  * writes what has none.
  */
 import { isUtf8 } from 'node:buffer';
+import { parseJson } from '../parse-json.ts';
 
 export type Json = null | boolean | number | string | readonly Json[] | JsonObject;
 export type JsonObject = { readonly [key: string]: Json | undefined };
@@ -36,7 +37,7 @@ function isCanonical(value: JsonObject, text: string): boolean {
 /** The object that a canonical text stands for; undefined where it is not one. */
 export function parseText(text: string): JsonObject | undefined {
   try {
-    const value = JSON.parse(text) as Json;
+    const value = parseJson(text) as Json;
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
     return isCanonical(value as JsonObject, text) ? (value as JsonObject) : undefined;
   } catch {

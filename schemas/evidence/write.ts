@@ -4,6 +4,7 @@
  */
 import { eventId } from '../codec.ts';
 import { formsOf, valueJson } from '../commit.ts';
+import { parseJson } from '../parse-json.ts';
 import { ALL_FIELDS, kindSpec, type TelltaleEvent } from '../registry.ts';
 import { createCustodyWriter } from './custody.ts';
 import { leftOutOf, recordedEntry } from './expected.ts';
@@ -89,7 +90,7 @@ interface StreamSeen {
 
 /** No collector wrote such a value, so its event is not what was recorded: the line shows it. */
 function withStrangers(committed: string, strangers: JsonObject): string {
-  return canonicalJson({ ...strangers, ...(JSON.parse(committed) as JsonObject) });
+  return canonicalJson({ ...strangers, ...(parseJson(committed) as JsonObject) });
 }
 
 /**
