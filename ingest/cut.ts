@@ -8,6 +8,8 @@
 export interface Message {
   readonly offset: string;
   readonly value: Uint8Array | null;
+  /** Milliseconds since 1970, as the log has them beside it. */
+  readonly timestamp?: string;
 }
 
 export interface BatchLimits {

@@ -12,16 +12,24 @@ const DETAIL_CHARACTERS_MAX = 2_000;
 /** How many faults of one line are told in words. */
 const FAULTS_MAX = 5;
 
-function arrivalsOf(good: readonly GoodLine[], header: FrameHeader, origin: string): Arrival[] {
+function arrivalsOf(
+  good: readonly GoodLine[],
+  header: FrameHeader,
+  { origin, atMs }: Incoming,
+): Arrival[] {
   const { tenant, session_id, stream_id } = header;
   const key = keyOf(header);
   return good.map(({ seq, tsSeconds, bytes: line }) => {
     const day = Math.floor(tsSeconds / SECONDS_PER_DAY);
-    return { tenant, session_id, stream_id, key, seq, day, line, origin };
+    return { tenant, session_id, stream_id, key, seq, day, line, origin, atMs };
   });
 }
 
-function parkedOf(dead: DeadLine, header: FrameHeader | undefined, origin: string): Parked {
+function parkedOf(
+  dead: DeadLine,
+  header: FrameHeader | undefined,
+  { origin, atMs }: Incoming,
+): Parked {
   const id: StreamKey = {
     tenant: header?.tenant ?? '',
     session_id: header?.session_id ?? '',
@@ -37,14 +45,15 @@ function parkedOf(dead: DeadLine, header: FrameHeader | undefined, origin: strin
     detail: words.join('; ').slice(0, DETAIL_CHARACTERS_MAX),
     bytes: dead.bytes,
     origin: dead.seq === undefined ? origin : `${origin}/${dead.seq}`,
+    atMs,
   };
 }
 
 /** Takes one frame apart. */
-export function decodeFrame({ bytes, origin }: Incoming): DecodedFrame {
-  const { header, good, dead } = unframe(bytes);
+export function decodeFrame(frame: Incoming): DecodedFrame {
+  const { header, good, dead } = unframe(frame.bytes);
   return {
-    arrivals: header === undefined ? [] : arrivalsOf(good, header, origin),
-    parked: dead.map((line) => parkedOf(line, header, origin)),
+    arrivals: header === undefined ? [] : arrivalsOf(good, header, frame),
+    parked: dead.map((line) => parkedOf(line, header, frame)),
   };
 }

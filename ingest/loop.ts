@@ -9,6 +9,7 @@ import {
   EVENTS_TABLE,
   type Log,
   type Meter,
+  parseJson,
   type Random,
   type Store,
   type TelltaleEvent,
@@ -60,7 +61,7 @@ export function groupByDay(placed: readonly Placed[]): readonly (readonly Placed
 
 /** Its bytes were found to be an event when the frame was taken apart. */
 const eventOf = ({ line }: Arrival): TelltaleEvent =>
-  JSON.parse(Buffer.from(line.buffer, line.byteOffset, line.byteLength).toString());
+  parseJson(Buffer.from(line.buffer, line.byteOffset, line.byteLength).toString()) as TelltaleEvent;
 
 function cutByBytes(parked: readonly Parked[]): readonly Parked[][] {
   const pieces: Parked[][] = [];
@@ -86,10 +87,11 @@ const park = (arrival: Arrival, reason: 'conflict' | 'store_refused', detail: st
   detail,
   bytes: arrival.line.subarray(0, -1),
   origin: `${arrival.origin}/${arrival.seq}`,
+  atMs: arrival.atMs,
 });
 
 export function createIngest(deps: IngestDeps): Ingest {
-  const { store, log, meter } = deps;
+  const { store, log, meter, clock } = deps;
   const writer = createWriter(deps);
   const sequence = createSequence(store);
   let turn: Promise<unknown> = Promise.resolve();
@@ -116,8 +118,10 @@ export function createIngest(deps: IngestDeps): Ingest {
   }
 
   async function writeParked(parked: readonly Parked[], name: string, signal: AbortSignal) {
+    const nowMs = Number(clock.wallNs() / 1_000_000n);
     for (const piece of cutByBytes(parked)) {
-      const refused = await writer.insert(DEAD_TABLE, slotsOf(piece.map(deadLine)), name, signal);
+      const slots = slotsOf(piece.map((one) => deadLine(one, nowMs)));
+      const refused = await writer.insert(DEAD_TABLE, slots, name, signal);
       if (refused.length > 0) {
         log.error('ingest.dead_letter_refused', { rows: refused.length, name });
         throw new Error(`the store refuses a dead letter of ${name}: ${refused[0]?.message}`);

@@ -22,6 +22,7 @@ export interface Arrival extends StreamKey {
   /** Canonical JSON and a newline, which is also the row's JSONEachRow; a view of the frame's bytes. */
   readonly line: Uint8Array;
   readonly origin: string;
+  readonly atMs?: number | undefined;
 }
 
 /** Bytes that can't be stored as an event, with why; a row of the dead letters. */
@@ -32,6 +33,8 @@ export interface Parked extends StreamKey {
   readonly detail: string;
   readonly bytes: Uint8Array;
   readonly origin: string;
+  /** When its frame was logged; undefined where no log says so. */
+  readonly atMs?: number | undefined;
 }
 
 /** A frame as it arrived. */
@@ -39,6 +42,8 @@ export interface Incoming {
   readonly bytes: Uint8Array;
   /** Where it came from, for dead letters: `topic/partition/offset`, or `http/<hash>`. */
   readonly origin: string;
+  /** When the log had it, by the log's own word, which is the same whoever reads it again. */
+  readonly atMs?: number | undefined;
 }
 
 /** Frames that are written together, or not at all. */
@@ -68,8 +73,24 @@ export function tokenOf(name: string, lines: Uint8Array): string {
 
 const SEQ_MAX = 4_294_967_295;
 
+/** How far from now a log's times are believed: they may be its senders'. */
+const LOGGED_BEFORE_MS = 31 * 86_400_000;
+const LOGGED_AFTER_MS = 86_400_000;
+
+/**
+ * The time that a letter is parked at, as the engine reads it: when its frame was logged. Its month
+ * is the letter's partition, and the engine drops a repeated insert within a partition only, so it
+ * must be the same when a batch is done again in the next month. Undefined (now, by the column's
+ * default) where there is no such time, or one that would make partitions at will.
+ */
+function parkedAt(atMs: number | undefined, nowMs: number): string | undefined {
+  if (atMs === undefined || !Number.isSafeInteger(atMs)) return undefined;
+  if (atMs < nowMs - LOGGED_BEFORE_MS || atMs > nowMs + LOGGED_AFTER_MS) return undefined;
+  return new Date(atMs).toISOString().replace('T', ' ').slice(0, -1);
+}
+
 /** The JSONEachRow line of a dead letter. Every string is made well-formed: it may be anything. */
-export function deadLine(parked: Parked): string {
+export function deadLine(parked: Parked, nowMs: number): string {
   const seq = parked.seq !== undefined && parked.seq <= SEQ_MAX ? parked.seq : null;
   return JSON.stringify({
     tenant: parked.tenant.toWellFormed(),
@@ -85,5 +106,6 @@ export function deadLine(parked: Parked): string {
       parked.bytes.byteLength,
     ).toString('base64'),
     origin: parked.origin,
+    parked_at: parkedAt(parked.atMs, nowMs),
   });
 }

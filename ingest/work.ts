@@ -80,6 +80,7 @@ function batchOf(topic: string, partition: number, messages: readonly Message[])
   const frames = messages.map((message) => ({
     bytes: message.value ?? new Uint8Array(),
     origin: `${topic}/${partition}/${message.offset}`,
+    atMs: message.timestamp === undefined ? undefined : Number(message.timestamp),
   }));
   return { name: `${topic}/${partition}/${first}-${last}`, frames };
 }

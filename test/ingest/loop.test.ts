@@ -21,9 +21,9 @@ import { type Fate, type FaultyStore, faultyStore } from './faulty.ts';
 const random = { bytes: (count: number) => new Uint8Array(count) };
 const never = new AbortController().signal;
 
-function ingestOn(store: FaultyStore | ReturnType<typeof useEngine>['store']) {
+function ingestOn(store: FaultyStore | ReturnType<typeof useEngine>['store'], clock = fakeClock()) {
   const [log, meter] = [fakeLog(), fakeMeter()];
-  return { ...createIngest({ store, log, meter, clock: fakeClock(), random }), log, meter };
+  return { ...createIngest({ store, log, meter, clock, random }), log, meter };
 }
 
 const batch = (name: string, ...frames: Uint8Array[]): Batch => ({
@@ -315,6 +315,30 @@ describe('ingest on the real engine', () => {
     expect(await deadOf(engine.store, stream.session_id)).toMatchObject([
       { reason: 'not_json', seq: 1, origin: 't/3/7-7/0/1' },
     ]);
+  });
+
+  it.each([
+    // Both sides of the end of a month, which is the end of a partition of the dead letters.
+    ['2025-11-30T23:59:59.900Z', ['2025-11-30T23:59:59.950Z', '2025-12-01T00:00:09.000Z'], true],
+    // A sender's clock makes no partitions at will.
+    ['1970-01-01T00:00:00.000Z', ['2025-11-30T23:59:59.950Z'], false],
+    ['2285-01-01T00:00:00.000Z', ['2025-11-30T23:59:59.950Z'], false],
+  ])('parks what was logged at %s at that time, if it may be so', async (at, times, kept) => {
+    const stream = newStream();
+    const lines = [encode(stream.event(0)), Buffer.from('x')];
+    const bodies = [
+      frameLines({ ...stream, first_seq: 0 }, lines),
+      frame([stream.event(0, { pid: 43 })]),
+    ];
+    const frames = bodies.map((bytes) => ({ bytes, origin: at, atMs: Date.parse(at) }));
+    for (const time of times) {
+      const clock = fakeClock(BigInt(Date.parse(time)) * 1_000_000n);
+      await ingestOn(engine.store, clock).take({ name: at, frames }, never);
+    }
+    const letters = await deadOf(engine.store, stream.session_id);
+    expect(letters.map(({ reason }) => reason)).toEqual(['conflict', 'not_json']);
+    const text = at.replace('T', ' ').slice(0, -1);
+    for (const letter of letters) expect(letter.parked_at === text).toBe(kept);
   });
 
   it('keeps the largest event that a frame may carry', async () => {

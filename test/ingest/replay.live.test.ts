@@ -32,14 +32,17 @@ beforeAll(() =>
   withStore(async (store) => {
     await migrate(store, { log: fakeLog() });
     const letters = stream.events(0, LETTERS - 1).map((event) =>
-      deadLine({
-        ...event,
-        reason: 'unknown_kind',
-        field: 'kind',
-        detail: '',
-        bytes: encode(event),
-        origin: `events/0/1/${event.seq}`,
-      }),
+      deadLine(
+        {
+          ...event,
+          reason: 'unknown_kind',
+          field: 'kind',
+          detail: '',
+          bytes: encode(event),
+          origin: `events/0/1/${event.seq}`,
+        },
+        Date.now(),
+      ),
     );
     const lines = Buffer.from(`${letters.join('\n')}\n`);
     const more = { rows: LETTERS, dedupToken: 'letters', timeMs: 20_000 };

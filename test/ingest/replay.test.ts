@@ -38,7 +38,7 @@ const run = (filter: ReplayFilter, dryRun = false) =>
 
 let parkings = 0;
 async function park(store: Store, letters: readonly Parked[]): Promise<void> {
-  const lines = Buffer.from(letters.map((one) => `${deadLine(one)}\n`).join(''));
+  const lines = Buffer.from(letters.map((one) => `${deadLine(one, Date.now())}\n`).join(''));
   const dedupToken = `test/${++parkings}`;
   await store.insert({
     table: DEAD_TABLE,

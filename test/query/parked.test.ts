@@ -29,7 +29,7 @@ beforeAll(async () => {
   );
   const good = stamped.find(({ event }) => event.seq === 3)?.bytes as Buffer;
   const letters = [letterOf(3, good), letterOf(4, Buffer.from('{"kind":"no.such"}'))];
-  const lines = Buffer.from(letters.map((one) => `${deadLine(one)}\n`).join(''));
+  const lines = Buffer.from(letters.map((one) => `${deadLine(one, Date.now())}\n`).join(''));
   const more = { rows: letters.length, dedupToken: 'letters', timeMs: 20_000 };
   await test.store.insert({ table: DEAD_TABLE, lines, ...more });
   service = await serve(test.store);
