@@ -1,17 +1,19 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import { parseArgs } from 'node:util';
+import type { WitnessAddress } from '../../ingest/seal/witnesses.ts';
 import { safeJson } from '../../query/timeline/escape.ts';
 import { UnreadableError } from '../../schemas/evidence/format.ts';
 import { isGood, type Report } from '../../schemas/evidence/report.ts';
 import { type VerifyOptions, verifyEvidence } from '../../schemas/evidence/verify.ts';
 import { checkFleet, type FleetReport, isFleetGood } from '../evidence/fleet.ts';
-import { trustOf } from '../evidence/keys.ts';
+import { addressesOf, trustOf } from '../evidence/keys.ts';
 import { placeText, reportText } from '../evidence/print.ts';
 import { NoSessionError, stageSession } from '../evidence/stage.ts';
 import { openBundle } from '../evidence/tar.ts';
 import { tlogFetch } from '../evidence/tlog.ts';
 import { TOOL } from '../evidence/tool.ts';
+import { askWitnesses } from '../evidence/witnesses.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { destination } from '../settings.ts';
 import { serverOf, withStageDir } from './export.ts';
@@ -64,13 +66,19 @@ function fleetText({ logFaults, size, sessions }: FleetReport): string {
   return lines.join('');
 }
 
-async function verifyAll(base: URL, trust: VerifyOptions, json: boolean): Promise<number> {
-  const fleet = await checkFleet(tlogFetch(base), trust, ({ session_id }) =>
+async function verifyAll(
+  base: URL,
+  trust: VerifyOptions,
+  witnesses: readonly WitnessAddress[],
+  json: boolean,
+): Promise<number> {
+  const reportOf = ({ session_id }: { session_id: string }) =>
     verifySession(base, session_id, trust).catch((error: unknown) => {
       if (error instanceof NoSessionError) return undefined;
       throw error;
-    }),
-  );
+    });
+  const ask = (origin: string) => askWitnesses(witnesses, origin);
+  const fleet = await checkFleet(tlogFetch(base), trust, reportOf, ask);
   await print(json ? `${safeJson(fleet)}\n` : fleetText(fleet));
   return isFleetGood(fleet) ? 0 : 1;
 }
@@ -92,6 +100,8 @@ function optionsOf(args: string[]) {
   const { values, positionals } = parsed;
   if (positionals.length !== (values.all ? 0 : 1))
     throw new UsageError('give one bundle or session, or --all');
+  if (addressesOf(values).length > 0 && (!values.all || values['log-key'].length === 0))
+    throw new UsageError('--witness URL=VKEY: a witness is asked with --all and --log-key only');
   if (values.sha256 !== undefined && !/^[0-9a-f]{64}$/.test(values.sha256))
     throw new UsageError('--sha256: 64 hexadecimal digits');
   return { values, target: positionals[0] ?? '' };
@@ -105,7 +115,7 @@ export async function verify(args: string[]): Promise<number> {
   const { values, target } = optionsOf(args);
   const trust = trustOf(values);
   const base = () => serverOf(values.to ?? destination());
-  if (values.all) return verifyAll(base(), trust, values.json);
+  if (values.all) return verifyAll(base(), trust, addressesOf(values), values.json);
   const online = SESSION_ID.test(target) && !fs.existsSync(target);
   try {
     const report = online

@@ -2,20 +2,23 @@
  * The whole log against the store: each head that the log vouches for must be there. What was
  * removed, cut or written anew since is found and named; so is a log that contradicts itself.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  CHECKPOINT_PATH,
   consistencyProof,
   TileError,
   type TileFetch,
   tileReader,
   verifyConsistency,
 } from '#schemas';
-import { lastHeads } from '../../ingest/seal/audit.ts';
+import { auditLog, lastHeads, type Witnessed } from '../../ingest/seal/audit.ts';
 import { checkTree, walkHeads } from '../../ingest/seal/walk.ts';
 import { createFindings } from '../../schemas/evidence/findings.ts';
 import { checkNote } from '../../schemas/evidence/log.ts';
 import { isGood, type Report } from '../../schemas/evidence/report.ts';
 import type { VerifyOptions } from '../../schemas/evidence/verify.ts';
-import { readTreeHead } from './tlog.ts';
+import { readTreeHead, type TreeHead } from './tlog.ts';
+import { seenSize } from './witnesses.ts';
 
 export interface SessionResult {
   readonly tenant: string;
@@ -70,29 +73,76 @@ async function followFault(known: Root, now: Root, fetch: TileFetch): Promise<st
   }
 }
 
+/** A witness cosigns a head before the log shows it; this is how long the log may take to. */
+const CATCH_UP_MS = 10_000;
+const LOOK_AGAIN_MS = 250;
+
+/** The log's head, once it is as far as the witnesses are, or when it had the time to be. */
+async function headAfter(size: number, fetch: TileFetch): Promise<TreeHead | undefined> {
+  for (let waitedMs = 0; ; waitedMs += LOOK_AGAIN_MS) {
+    const head = await readTreeHead(fetch);
+    if (head === undefined || head.size >= size || waitedMs >= CATCH_UP_MS) return head;
+    await sleep(LOOK_AGAIN_MS);
+  }
+}
+
+type Keys = Pick<VerifyOptions, 'logKeys' | 'witnesses'>;
+
+/** What is wrong with the note that the log shows, by the keys of those who were not asked. */
+function noteFaults(head: TreeHead, trust: Keys, asked: readonly Witnessed[]): string[] {
+  const findings = createFindings();
+  const byAsked = new Set(asked.map(({ key }) => key.text));
+  const witnesses = (trust.witnesses ?? []).filter(({ text }) => !byAsked.has(text));
+  const { origin, size } = head;
+  const keys = { logKeys: trust.logKeys ?? [], witnesses };
+  checkNote(Buffer.from(head.note), { origin, size }, keys, findings);
+  return [...findings.faults, ...findings.stretches].map(({ what }) => what);
+}
+
+/** What the tree is not; where witnesses were asked, what it is not to them. */
+async function treeFaults(
+  head: TreeHead,
+  trust: Keys,
+  asked: readonly Witnessed[],
+  fetch: TileFetch,
+): Promise<string[]> {
+  const { origin, size } = head;
+  const logKey = trust.logKeys?.find(({ name }) => name === origin);
+  if (asked.length === 0 || logKey === undefined) {
+    const fault = await checkTree({ origin, size, root: Buffer.from(head.root) }, fetch);
+    return fault === undefined ? [] : [`${fault.where} ${fault.what}`];
+  }
+  // The log goes on meanwhile: it is held to the head that all else here is about.
+  const still: TileFetch = async (path) =>
+    path === CHECKPOINT_PATH ? Buffer.from(head.note) : fetch(path);
+  const { faults } = await auditLog(still, logKey, asked);
+  return faults.map(({ where, what }) => `${where}: ${what}`);
+}
+
 /**
  * Walks the log and verifies each session in it; `verify` gives the report of one, or undefined where
  * there is none. Memory grows with the number of sessions. The log's faults come first: its signature,
- * its tree, what it was before.
+ * its tree, what it was before, and what its witnesses saw of it; `ask` gives the notes of those that
+ * are asked by themselves. No session is verified by a log whose tree is at fault.
  */
 export async function checkFleet(
   fetch: TileFetch,
   trust: VerifyOptions,
   verify: (session: Known) => Promise<Report | undefined>,
+  ask: (origin: string) => Promise<readonly Witnessed[]> = async () => [],
 ): Promise<FleetReport> {
-  const head = await readTreeHead(fetch);
+  const first = await readTreeHead(fetch);
+  const asked = first === undefined ? [] : await ask(first.origin);
+  const head = first && (await headAfter(seenSize(asked), fetch));
   if (head === undefined)
     return { logFaults: ['there is no transparency log'], size: 0, sessions: [] };
-  const findings = createFindings();
-  const { origin, size } = head;
-  const keys = { logKeys: trust.logKeys ?? [], witnesses: trust.witnesses ?? [] };
-  checkNote(Buffer.from(head.note), { origin, size }, keys, findings);
-  const tree = await checkTree({ origin, size, root: Buffer.from(head.root) }, fetch);
-  const logFaults = [...findings.faults, ...findings.stretches].map(({ what }) => what);
+  const { size } = head;
+  const logFaults = noteFaults(head, trust, asked);
   const grown = trust.known && (await followFault(trust.known, head, fetch));
   if (grown !== undefined) logFaults.push(grown);
-  if (tree !== undefined)
-    return { logFaults: [...logFaults, `${tree.where} ${tree.what}`], size, sessions: [] };
+  const spoilt = await treeFaults(head, trust, asked, fetch);
+  logFaults.push(...spoilt);
+  if (spoilt.length > 0) return { logFaults, size, sessions: [] };
   const sessions: SessionResult[] = [];
   for (const known of await sessionsOf(size, fetch))
     sessions.push({ ...known, report: await verify(known) });
