@@ -11,11 +11,14 @@ export interface Analysis {
   readonly events: readonly FlatEvent[];
   readonly byId: ReadonlyMap<string, FlatEvent>;
   readonly calls: readonly ToolCall[];
+  readonly callById: ReadonlyMap<string, ToolCall>;
   readonly processes: Processes;
   readonly attribution: ReadonlyMap<string, Attribution>;
   readonly turns: Turns;
   /** Attributed events of each call, in order; under `undefined` those of none. */
   readonly causedBy: ReadonlyMap<string | undefined, readonly FlatEvent[]>;
+  /** Processes of each call that no other process of it started, and that ran a program. */
+  readonly roots: ReadonlyMap<string, readonly Process[]>;
   /** The call that a process belonged to when it was first seen. */
   readonly callOf: (process: Process) => Attribution | undefined;
 }
@@ -25,7 +28,6 @@ const EXIT_LATE_NS = 1_000_000_000n;
 
 type CallOf = Analysis['callOf'];
 
-/** Processes of a call whose parent is not the call's, and that ran a program. */
 function rootsOf(processes: Processes, callOf: CallOf): Map<string, Process[]> {
   const roots = new Map<string, Process[]>();
   for (const process of processes.list) {
@@ -89,10 +91,12 @@ export function analyse(events: readonly TelltaleEvent[]): Analysis {
     events: ordered,
     byId: new Map(ordered.map((event) => [eventId(event), event])),
     calls,
+    callById: new Map(calls.map((call) => [call.id, call])),
     processes,
     attribution,
     turns: buildTurns(all, calls),
     causedBy: group(ordered, attribution),
+    roots,
     callOf,
   };
 }

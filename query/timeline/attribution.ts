@@ -3,6 +3,8 @@
  * from the whole session, the same way each time, in this order:
  *
  *   recorded   the collector wrote the call when it happened (env_key, ancestry, native …)
+ *   env_key    a process was given TRACEPARENT (W3C Trace Context), whose parent
+ *              span is the one that a channel reports of the call                  99 %
  *   ancestry   the process, or one above it, belongs to a call                     up to 95 %
  *   command    a process outside any call whose arguments are the call's command,
  *              while the call ran; or a peer that its command or arguments name    50 to 90 %
@@ -58,6 +60,26 @@ const ATTRIBUTABLE: ReadonlySet<string> = new Set([
   'approval',
 ]);
 
+const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/;
+const SPAN_PCT = 99;
+
+/** The call whose span a program was started in, by what the agent put into its environment. */
+export type Spans = (event: FlatEvent) => Attribution | undefined;
+
+function spansOf(events: readonly FlatEvent[]): Spans {
+  const calls = new Map<string, string>();
+  for (const { tool_call_id: id, trace_id: trace, span_id: span, ...event } of events)
+    if (roleOf(event) === 'call' && id !== undefined && trace !== undefined && span !== undefined)
+      calls.set(`${trace} ${span}`, id);
+  return (event) => {
+    if (calls.size === 0 || event.tool_call_id !== undefined) return undefined;
+    const [, trace, span] = TRACEPARENT.exec(event.join_keys?.TRACEPARENT ?? '') ?? [];
+    const toolCallId = calls.get(`${trace} ${span}`);
+    if (toolCallId === undefined) return undefined;
+    return { toolCallId, method: 'env_key', confidencePct: SPAN_PCT, recorded: false };
+  };
+}
+
 function recordedOf(event: FlatEvent): Attribution | undefined {
   if (event.tool_call_id === undefined) return undefined;
   return {
@@ -93,11 +115,15 @@ interface Mark {
 }
 
 /** What the collector recorded of processes, by process, in time. */
-function marksOf(events: readonly FlatEvent[], processes: Processes): Map<Process, Mark[]> {
+function marksOf(
+  events: readonly FlatEvent[],
+  processes: Processes,
+  spans: Spans,
+): Map<Process, Mark[]> {
   const marks = new Map<Process, Mark[]>();
   for (const event of events) {
     const process = processes.of(eventId(event));
-    const attribution = recordedOf(event);
+    const attribution = recordedOf(event) ?? spans(event);
     if (process === undefined || attribution === undefined) continue;
     if (roleOf(event) !== 'process_start' && !OF_PROCESS.has(event.attribution)) continue;
     const list = marks.get(process);
@@ -169,8 +195,9 @@ function attributeProcesses(
   calls: readonly ToolCall[],
   processes: Processes,
   names: Names,
+  spans: Spans,
 ): ProcessAttribution {
-  const marks = marksOf(events, processes);
+  const marks = marksOf(events, processes, spans);
   const bases = new Map<Process, Attribution>();
   const at: ProcessAttribution = (process, ns) => {
     const own = marks.get(process);
@@ -317,7 +344,8 @@ export function attribute(
     }
     return named;
   };
-  const processAt = attributeProcesses(ordered, calls, processes, names);
+  const spans = spansOf(ordered);
+  const processAt = attributeProcesses(ordered, calls, processes, names, spans);
   const out = new Map<string, Attribution>();
   const loose: FlatEvent[] = [];
   for (const event of ordered) {
@@ -325,7 +353,9 @@ export function attribute(
     const id = eventId(event);
     const process = processes.of(id);
     const known =
-      recordedOf(event) ?? (process === undefined ? UNATTRIBUTED : processAt(process, event.ts));
+      recordedOf(event) ??
+      spans(event) ??
+      (process === undefined ? UNATTRIBUTED : processAt(process, event.ts));
     // The match is of the process; its own start shows it as such, what it does is below it.
     const root = OF_ROOT.has(known.method) && roleOf(event) !== 'process_start';
     out.set(id, root && !known.recorded ? inherited(known) : known);

@@ -2,14 +2,14 @@
  * What does not fit: declared and undeclared loss, broken evidence, claims that contradict each
  * other or the kernel, refused things that happened, claimed things that did not.
  */
-import path from 'node:path';
 import { countRanges, eventId, provesChange } from '#schemas';
-import type { Analysis } from './analyse.ts';
+import { DRIFT_KINDS, type Drift } from './approvals/finding.ts';
+import type { Assessment } from './assess.ts';
 import type { Effects } from './effects.ts';
 import { present, type ToolCall } from './merge.ts';
 import { standing } from './parked.ts';
 import type { CallItem, SessionData } from './story.ts';
-import { type FlatEvent, isSeen, kindsWith, roleOf } from './view.ts';
+import { type FlatEvent, kindsWith } from './view.ts';
 
 export const FINDING_KINDS = [
   'tampered',
@@ -18,8 +18,9 @@ export const FINDING_KINDS = [
   'parked',
   'not_closed',
   'coverage',
-  'denied_but_ran',
+  ...DRIFT_KINDS,
   'claim_unseen',
+  'unclaimed',
   'contradiction',
   'alert',
   'unattributed',
@@ -33,6 +34,9 @@ export interface Finding {
   readonly ns?: string;
   readonly callId?: string;
   readonly eventIds: readonly string[];
+  /** By which comparison it was found, and how sure that is; absent where it is a plain fact. */
+  readonly method?: string;
+  readonly confidencePct?: number;
 }
 
 const GAPS = new Set(kindsWith('gap_reason'));
@@ -122,30 +126,9 @@ function* ofEvents(events: readonly FlatEvent[]): Generator<Finding> {
   }
 }
 
-/** What the kernel saw at all in this session: without it, "not seen" says nothing. */
-interface Sight {
-  readonly programs: boolean;
-  readonly files: boolean;
-  readonly paths: ReadonlySet<string>;
-}
-
-function sightOf(events: readonly FlatEvent[]): Sight {
-  const seen = events.filter(isSeen);
-  const paths = new Set(
-    seen.flatMap((event) => [event.file_path ?? [], event.file_target_path ?? []].flat()),
-  );
-  return {
-    programs: seen.some((event) => roleOf(event) === 'process_start'),
-    files: paths.size > 0,
-    paths,
-  };
-}
-
-const refused = (event: FlatEvent) => event.decision === 'denied' || event.decision === 'cancelled';
-
+/** Calls that are reported as refused, and of which no channel tells who decided. */
 function* deniedButRan({ call, approvals, effects }: CallItem): Generator<Finding> {
-  const last = approvals.at(-1);
-  const denied = call.outcome === 'denied' || (last !== undefined && refused(last));
+  const denied = call.outcome === 'denied' && approvals.length === 0;
   const ran = effects.processes.filter(({ process }) => process.images.length > 0);
   if (denied && ran.length > 0)
     yield {
@@ -172,30 +155,6 @@ function* deniedButConnected(effects: Effects, callId?: string): Generator<Findi
       eventIds: [connection.verdict.eventId],
     };
   }
-}
-
-function* claimUnseen({ call, effects }: CallItem, sight: Sight, cwd: string): Generator<Finding> {
-  const at = { ns: call.startedNs, callId: call.id, eventIds: call.eventIds };
-  const claimed = call.outcome === 'success' || call.exitCode?.from === 'channel';
-  if (sight.programs && claimed && call.command !== undefined && effects.processes.length === 0)
-    yield {
-      kind: 'claim_unseen',
-      severity: 'medium',
-      text: `call ${nameOf(call)} is said to have run a command, and no process of it was seen`,
-      ...at,
-    };
-  if (!sight.files || call.outcome !== 'success') return;
-  const base = call.cwd ?? cwd;
-  const missing = call.changes
-    .map((change) => change.replace(/^[a-z]+ /, ''))
-    .filter((name) => !sight.paths.has(path.posix.resolve('/', base, name)));
-  if (missing.length > 0)
-    yield {
-      kind: 'claim_unseen',
-      severity: 'medium',
-      text: `call ${nameOf(call)} is said to have changed ${few(missing)}, and no such change was seen`,
-      ...at,
-    };
 }
 
 function* contradictions({ call }: CallItem): Generator<Finding> {
@@ -258,22 +217,28 @@ function* unattributedFinding(effects: Effects): Generator<Finding> {
 
 const ORDER = { high: 0, medium: 1, info: 2 } as const;
 
+/** A drift with the call that it is about, as a finding. */
+const ofDrift = ({ text, callId, ...drift }: Drift): Finding => ({
+  ...drift,
+  callId,
+  text: `call ${callId}: ${text}`,
+});
+
 /** All findings of a session, the gravest first, then by time. */
 export function findingsOf(
   data: SessionData,
-  analysis: Analysis,
+  assessment: Assessment,
   calls: readonly CallItem[],
   unattributed: Effects,
 ): Finding[] {
-  const sight = sightOf(analysis.events);
-  const cwd = analysis.events.find((event) => event.command_args !== undefined)?.cwd ?? '';
-  const all = [
+  const all: Finding[] = [
     ...ofStreams(data),
-    ...ofEvents(analysis.events),
+    ...ofEvents(assessment.analysis.events),
+    ...assessment.drift().map(ofDrift),
+    ...assessment.claims(),
     ...calls.flatMap((item) => [
       ...deniedButRan(item),
       ...deniedButConnected(item.effects, item.call.id),
-      ...claimUnseen(item, sight, cwd),
       ...contradictions(item),
     ]),
     ...deniedButConnected(unattributed),

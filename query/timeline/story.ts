@@ -4,7 +4,8 @@
  * raw: whoever shows them escapes them.
  */
 import { type Completeness, eventId, type Integrity, type TelltaleEvent, toRanges } from '#schemas';
-import { type Analysis, analyse } from './analyse.ts';
+import type { Analysis } from './analyse.ts';
+import { type Assessment, assess } from './assess.ts';
 import { type Effects, effectsOf, type Verdicts, verdictsOf } from './effects.ts';
 import { type Finding, findingsOf } from './findings.ts';
 import { present, type ToolCall } from './merge.ts';
@@ -275,9 +276,15 @@ function parkedOf(analysis: Analysis, letters: readonly DeadLetter[]) {
 
 const byNs = (a: Item, b: Item): number => (a.ns < b.ns ? -1 : a.ns > b.ns ? 1 : 0);
 
-/** Tells the story of a session. The order of `data.events` does not matter. */
-export function buildStory(data: SessionData): Story {
-  const analysis = analyse(data.events);
+/**
+ * Tells the story of a session. The order of `data.events` does not matter. `assessment` is that of
+ * the same events and streams, where it was made already.
+ */
+export function buildStory(
+  data: SessionData,
+  assessment: Assessment = assess(data.events, data.streams),
+): Story {
+  const { analysis } = assessment;
   const verdicts = verdictsOf(analysis.events);
   const calls = analysis.calls.map((call) => callItem(analysis, call, verdicts));
   const unattributed = effectsOf(
@@ -313,7 +320,7 @@ export function buildStory(data: SessionData): Story {
     sensors: sensorsOf(analysis.events),
     counts: countsOf(analysis, calls),
     usage: usageOf(analysis.events),
-    findings: findingsOf(data, analysis, calls, unattributed),
+    findings: findingsOf(data, assessment, calls, unattributed),
     before: (itemsOf.get(undefined) ?? []).sort(byNs),
     turns: analysis.turns.list.map((turn) => ({
       turn,

@@ -61,7 +61,7 @@ describe('findings', () => {
     expect(kindsOf([rule, allowed, connect({})])).not.toContain('denied_but_ran');
   });
 
-  it('claims that the kernel did not see, only where it saw anything at all', () => {
+  it('claims that the kernel did not see, only where it watched all the time', () => {
     const e = createEvents();
     const claims = [
       ...callOf(
@@ -74,10 +74,17 @@ describe('findings', () => {
       ),
     ];
     const sight = [
-      e.run(1, 9, 1, ['agent'], { tool_call_id: 'b', attribution: 'env_key' }),
-      e.see(2, { kind: 'file', pid: 9, file_op: 'create', file_path: '/w/y.txt' }),
+      e.make(1, 'collector', {
+        kind: 'sensor',
+        sensor_name: 'seccomp',
+        sensor_rung: 1,
+        coverage: 'complete',
+      }),
+      e.run(2, 9, 1, ['agent'], { tool_call_id: 'b', attribution: 'env_key' }),
+      e.see(60, { kind: 'file', pid: 9, file_op: 'create', file_path: '/w/y.txt' }),
     ];
     expect(kindsOf(claims)).toEqual([]);
+    expect(kindsOf([...claims, ...sight.slice(1)])).not.toContain('claim_unseen');
     expect(kindsOf([...claims, ...sight]).filter((kind) => kind === 'claim_unseen')).toHaveLength(
       2,
     );

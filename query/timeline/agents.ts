@@ -1,0 +1,149 @@
+/**
+ * Agents and their subagents. An event belongs to the agent that `gen_ai.agent.id` in its attributes
+ * names (OpenTelemetry’s semantic conventions), else to that of its conversation. A subagent's parent
+ * is what `parent_agent_id` says, else the agent whose call started it (`parent_tool_call_id`), else
+ * the agent of their conversation.
+ */
+import { present } from './merge.ts';
+import { type FlatEvent, roleOf } from './view.ts';
+
+export interface Agent {
+  readonly id: string;
+  readonly parentId?: string;
+  readonly depth: number;
+  /** What it is: its type, as the channel names it. */
+  readonly type?: string;
+  /** The tool call that started it. */
+  readonly spawnCallId?: string;
+  readonly conversationId?: string;
+  readonly firstNs: string;
+  readonly lastNs: string;
+  readonly events: number;
+  readonly callIds: readonly string[];
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+}
+
+export interface Agents {
+  /** By begin; a parent before its children. */
+  readonly list: readonly Agent[];
+  /** The agent of an event; undefined where the event is nobody's words. */
+  readonly of: (event: FlatEvent) => string | undefined;
+}
+
+type Told = 'parentId' | 'type' | 'spawnCallId' | 'conversationId';
+type Draft = { -readonly [K in Exclude<keyof Agent, Told>]: Agent[K] } & {
+  [K in Told]?: string | undefined;
+} & {
+  calls: Set<string>;
+  tokens: Map<string, [number, number]>;
+};
+
+const TELLS = new Set(['conversation', 'call', 'result', 'approval']);
+
+const attr = (event: FlatEvent, name: string): string | undefined => {
+  const { attrs } = event;
+  const value = attrs !== undefined && Object.hasOwn(attrs, name) ? attrs[name] : undefined;
+  return value === '' ? undefined : value;
+};
+
+/** The agent that an event itself names. */
+function agentOf(event: FlatEvent): string | undefined {
+  if (!TELLS.has(roleOf(event))) return undefined;
+  return attr(event, 'gen_ai.agent.id') ?? event.conversation_id;
+}
+
+function take(draft: Draft, event: FlatEvent): void {
+  draft.events++;
+  if (event.ts > draft.lastNs) draft.lastNs = event.ts;
+  draft.parentId ??= attr(event, 'parent_agent_id');
+  draft.type ??= attr(event, 'gen_ai.agent.name');
+  draft.spawnCallId ??= attr(event, 'parent_tool_call_id');
+  draft.conversationId ??= event.conversation_id;
+  if (event.tool_call_id !== undefined) draft.calls.add(event.tool_call_id);
+  if (event.input_tokens === undefined && event.output_tokens === undefined) return;
+  const sum = draft.tokens.get(event.source) ?? [0, 0];
+  sum[0] += event.input_tokens ?? 0;
+  sum[1] += event.output_tokens ?? 0;
+  draft.tokens.set(event.source, sum);
+}
+
+/** Depths by walking up; a chain of parents that comes back to itself is cut. */
+function settle(drafts: ReadonlyMap<string, Draft>): void {
+  const done = new Set<Draft>();
+  for (const start of drafts.values()) {
+    const path: Draft[] = [];
+    const onPath = new Set<Draft>();
+    let at: Draft | undefined = start;
+    while (at !== undefined && !done.has(at)) {
+      path.push(at);
+      onPath.add(at);
+      const up: Draft | undefined = at.parentId === undefined ? undefined : drafts.get(at.parentId);
+      // A parent that says nothing itself is none that could be shown.
+      if (up === undefined || onPath.has(up)) delete at.parentId;
+      at = up === undefined || onPath.has(up) ? undefined : up;
+    }
+    let depth = at === undefined ? -1 : at.depth;
+    for (const one of path.reverse()) {
+      one.depth = ++depth;
+      done.add(one);
+    }
+  }
+}
+
+function finish({ calls, tokens, ...draft }: Draft): Agent {
+  // Several channels report one request: the one that reported most is believed.
+  const [input = 0, output = 0] =
+    [...tokens.values()].sort((a, b) => b[0] + b[1] - a[0] - a[1])[0] ?? [];
+  return present({
+    ...draft,
+    callIds: [...calls],
+    inputTokens: input,
+    outputTokens: output,
+  }) as Agent;
+}
+
+/** The agents of a session and how they stand to one another; `events` in order. */
+export function agentsOf(events: readonly FlatEvent[]): Agents {
+  const drafts = new Map<string, Draft>();
+  const byCall = new Map<string, string>();
+  for (const event of events) {
+    const id = agentOf(event);
+    if (id === undefined) continue;
+    let draft = drafts.get(id);
+    if (draft === undefined) {
+      const at = { firstNs: event.ts, lastNs: event.ts, events: 0, depth: 0 };
+      const none = { callIds: [], inputTokens: 0, outputTokens: 0 };
+      draft = { id, ...at, ...none, calls: new Set(), tokens: new Map() };
+      drafts.set(id, draft);
+    }
+    take(draft, event);
+    if (event.tool_call_id !== undefined && !byCall.has(event.tool_call_id))
+      byCall.set(event.tool_call_id, id);
+  }
+  for (const draft of drafts.values()) {
+    const { spawnCallId, conversationId } = draft;
+    const spawner = spawnCallId === undefined ? undefined : byCall.get(spawnCallId);
+    const parent = draft.parentId ?? spawner ?? conversationId;
+    if (parent !== undefined && parent !== draft.id) draft.parentId = parent;
+  }
+  settle(drafts);
+  const children = new Map<string | undefined, Draft[]>();
+  for (const draft of drafts.values()) {
+    const list = children.get(draft.parentId);
+    if (list === undefined) children.set(draft.parentId, [draft]);
+    else list.push(draft);
+  }
+  const list: Agent[] = [];
+  const todo = [...(children.get(undefined) ?? [])].reverse();
+  for (let draft = todo.pop(); draft !== undefined; draft = todo.pop()) {
+    list.push(finish(draft));
+    todo.push(...[...(children.get(draft.id) ?? [])].reverse());
+  }
+  return {
+    list,
+    of: (event) =>
+      agentOf(event) ??
+      (event.tool_call_id === undefined ? undefined : byCall.get(event.tool_call_id)),
+  };
+}
