@@ -65,8 +65,18 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   query: {
     summary: 'the query service: ClickHouse to GraphQL',
-    usage: 'query --store http://…|chdb:DIR [--port N]',
+    usage:
+      'query --store http://…|chdb:DIR [--host H] [--port N] [--tokens FILE] ' +
+      '[--oidc-issuer URL --oidc-audience NAME --oidc-tenant NAME|--oidc-tenant-claim CLAIM ' +
+      '[--oidc-role ROLE=GROUP]… [--oidc-content GROUP]…] [--no-introspection] [--explorer]',
     load: async () => (await import('./commands/query.ts')).query,
+  },
+  token: {
+    summary: 'API tokens: who may ask the query service, and for what',
+    usage:
+      'token create --name WHO [--tenant NAME] [--role viewer|investigator|admin]… [--scope content] ' +
+      '[--expires 90d|never] | list [--json] | revoke ID  [--data DIR | --file FILE]',
+    load: async () => (await import('./commands/token.ts')).token,
   },
   seal: {
     summary: 'the transparency log over a cluster’s store, served as C2SP tlog-tiles',

@@ -15,6 +15,7 @@ export const STATUS = {
   QUERY_LIMIT_REACHED: 503,
   STORE_UNAVAILABLE: 503,
   JOURNAL_UNAVAILABLE: 503,
+  IDENTITY_UNAVAILABLE: 503,
 } as const;
 export type QueryCode = keyof typeof STATUS;
 export const QUERY_CODES = Object.keys(STATUS) as readonly QueryCode[];

@@ -11,6 +11,7 @@ import {
   type TelltaleEvent,
   verifyChain,
 } from '#schemas';
+import { hasScope } from './access/viewer.ts';
 import { deadLettersPlan, replaysPlan } from './account-plan.ts';
 import { type Accounts, accountsOf, storedRangesOf } from './accounts.ts';
 import { markWhole } from './content.ts';
@@ -24,6 +25,7 @@ import { present } from './timeline/merge.ts';
 import { type DeadLetter, placeLetters, standing } from './timeline/parked.ts';
 import { buildStory, type SessionData, type Story } from './timeline/story.ts';
 import { sessionEventsPlan, streamEventsPlan } from './timeline-plan.ts';
+import { withoutContent } from './withhold.ts';
 
 /** The most events of a session that are analysed at once; the timeline itself has no such limit. */
 export const SESSION_EVENTS_MAX = 100_000;
@@ -84,14 +86,16 @@ async function recordedOf(run: Runner, id: string): Promise<Recorded> {
   const evidence = new Map<string, TelltaleEvent[]>();
   let characters = 0;
   const plan = sessionEventsPlan(run.tenant, id, SESSION_EVENTS_MAX + 1);
-  for await (const rows of run.stream<Row>(plan))
+  const whole = hasScope(run.viewer, 'content');
+  for await (const rows of run.evidence<Row>(plan))
     for (const row of rows) {
       const seen = evidenceOf(row);
       const list = evidence.get(seen.stream_id);
       if (list === undefined) evidence.set(seen.stream_id, [seen]);
       else list.push(seen);
-      const event = strangerOf(row) === undefined ? seen : fromRow(row);
-      if (!REGISTRY.has(event.kind)) continue;
+      const full = strangerOf(row) === undefined ? seen : fromRow(row);
+      if (!REGISTRY.has(full.kind)) continue;
+      const event = whole ? full : withoutContent(full);
       events.push(event);
       markWhole(event);
       characters += charactersOf(event);
@@ -108,7 +112,7 @@ async function integrityOf(run: Runner, session: string, stream: string): Promis
   const { tenant } = run;
   const verifier = createChainVerifier({ tenant, session_id: session, stream_id: stream });
   const plan = streamEventsPlan(tenant, session, stream);
-  for await (const rows of run.stream<Row>(plan, INTEGRITY_LIMITS))
+  for await (const rows of run.evidence<Row>(plan, INTEGRITY_LIMITS))
     for (const row of rows) verifier.add(evidenceOf(row));
   return verifier.result();
 }

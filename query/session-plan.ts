@@ -1,7 +1,7 @@
 /** Sessions and their streams -> the statements that read them. */
 import type { SessionPlace } from './cursor.ts';
 import { equals, has, ns, ofSession, TIME64 } from './plan.ts';
-import { condition, type ScopedSql, select } from './sql.ts';
+import { condition, RECORDED, type ScopedSql, select } from './sql.ts';
 
 export interface SessionFilter {
   readonly agent?: string | null | undefined;
@@ -11,6 +11,8 @@ export interface SessionFilter {
   readonly startedFrom?: string | null | undefined;
   /** Sessions that started before. */
   readonly startedBefore?: string | null | undefined;
+  /** The service's own sessions instead of those of agents. */
+  readonly journal?: boolean | null | undefined;
 }
 
 const SESSION_COLUMNS = [
@@ -34,6 +36,7 @@ export function sessionsPlan(
     from: 'streams',
     groupBy: 'session_id',
     having: [
+      condition(`max(${RECORDED}) = {recorded:UInt8}`, { recorded: filter.journal ? 0 : 1 }),
       equals('agent_name', 'agent', filter.agent),
       equals('host_name', 'host', filter.host),
       equals('user_name', 'user', filter.user),

@@ -7,13 +7,19 @@
  * A table can only be read through `select`, which writes the tenant's predicate itself; fragments
  * can't name a table. Values stand in `params` alone, as `{name:Type}`; text of a fragment is ours,
  * never a caller's.
+ *
+ * Each statement has a second text in which the columns of content are blank, whatever is done with
+ * them: `run.ts` sends that one for a viewer without the scope. And the journal of accesses is
+ * read only where `journal` is bound to 1.
  */
 import {
   ALERT_STATES_TABLE,
   ALERTS_TABLE,
+  ALL_FIELDS,
   DEAD_TABLE,
   ERASURES_TABLE,
   EVENTS_TABLE,
+  JOURNAL_AGENTS,
   REPLAYS_TABLE,
   type Sql,
   type SqlValue,
@@ -32,6 +38,32 @@ export const TABLES = {
 } as const;
 export type TableName = keyof typeof TABLES;
 
+/** The blank of a column of some type; the type's own default is what an absent field is. */
+const blank = (type: string) => `defaultValueOfTypeName('${type}')`;
+
+/** What of each table is content, beside what stands in its place for those who may not see it. */
+export const CONTENT_COLUMNS: Partial<Record<TableName, Readonly<Record<string, string>>>> = {
+  events: Object.fromEntries(
+    Object.entries(ALL_FIELDS)
+      .filter(([, field]) => field.content === true)
+      .map(([name, field]) => [name, blank(field.column.type)]),
+  ),
+  dead: { bytes_base64: "''", field: "''", detail: "''" },
+  alerts: { key: blank('Map(LowCardinality(String), String)'), reason: "''" },
+};
+/** Columns that the engine makes of content; `*` does not give them, so they are added. */
+const DERIVED: Partial<Record<TableName, Readonly<Record<string, string>>>> = {
+  events: { argv_line: "''" },
+};
+
+/** A stream of recorded things, and none of the service's own; see `schemas/table.ts`. */
+export const RECORDED = `sensed = 1 OR agent NOT IN (${JOURNAL_AGENTS.map((name) => `'${name}'`).join(', ')})`;
+/** Rows that are not of the journal of accesses; a journal's stream holds nothing that was sensed. */
+const NO_JOURNAL: Partial<Record<TableName, string>> = {
+  events: "{journal:UInt8} = 1 OR kind != 'access'",
+  streams: `{journal:UInt8} = 1 OR ${RECORDED}`,
+};
+
 /** A condition of ours, with the values that it binds. */
 export interface Condition {
   readonly text: string;
@@ -42,6 +74,10 @@ declare const scoped: unique symbol;
 /** A statement that reads one tenant only; only `select` makes one. */
 export interface ScopedSql extends Sql {
   readonly [scoped]: true;
+  /** The same statement over rows without their content. */
+  readonly bare: string;
+  /** Columns of content that its conditions look at; undefined where there are none. */
+  readonly tests: string | undefined;
 }
 
 export interface Select {
@@ -103,28 +139,84 @@ export function select(tenant: string, query: Select): ScopedSql {
     if (text !== undefined) checkFragment(text);
   const params: Record<string, SqlValue> = Object.assign(Object.create(null), { tenant });
   for (const item of [...where, ...having]) merge(params, item.params);
-  let from: string;
-  let inside = where;
-  if (typeof query.from === 'string') {
-    const table = Object.hasOwn(TABLES, query.from) ? TABLES[query.from] : undefined;
-    if (table === undefined) throw new ScopeError(`no such table: ${String(query.from)}`);
-    from = table;
-    inside = [condition('tenant = {tenant:String}'), ...where];
-  } else {
-    if (query.from.params.tenant !== tenant) throw new ScopeError('a subquery of another tenant');
-    merge(params, query.from.params);
-    from = `(${query.from.text})`;
-  }
-  const text =
-    `SELECT ${query.columns} FROM ${from}${joined('WHERE', inside)}` +
+  const source = sourceOf(tenant, query.from, params);
+  const rest =
+    joined('WHERE', [...source.scope, ...where]) +
     (query.groupBy === undefined ? '' : ` GROUP BY ${query.groupBy}`) +
     joined('HAVING', having) +
     (query.orderBy === undefined ? '' : ` ORDER BY ${query.orderBy}`) +
     (query.limitBy === undefined ? '' : ` LIMIT 1 BY ${query.limitBy}`) +
     (query.limit === undefined ? '' : ` LIMIT ${limitOf(query.limit)}`);
+  const text = `SELECT ${query.columns} FROM ${source.text}${rest}`;
   for (const [, name] of text.matchAll(PLACEHOLDER))
     if (name === undefined || !(name in params)) throw new ScopeError(`no value for {${name}}`);
-  return { text, params } as unknown as ScopedSql;
+  const bare = `SELECT ${query.columns} FROM ${source.bare}${rest}`;
+  const tests = testsOf([...where, ...having], source);
+  return { text, bare, tests, params } as unknown as ScopedSql;
+}
+
+interface Source {
+  readonly text: string;
+  readonly bare: string;
+  readonly scope: readonly Condition[];
+  /** Names of content in it. */
+  readonly content: readonly string[];
+  readonly tests: string | undefined;
+}
+
+/** What is read: a table within the tenant, or a statement over one. Binds what it needs. */
+function sourceOf(tenant: string, from: Select['from'], params: Record<string, SqlValue>): Source {
+  if (typeof from !== 'string') {
+    if (from.params.tenant !== tenant) throw new ScopeError('a subquery of another tenant');
+    merge(params, from.params);
+    const content = from.tests === undefined ? [] : from.tests.split(', ');
+    return {
+      text: `(${from.text})`,
+      bare: `(${from.bare})`,
+      scope: [],
+      content,
+      tests: from.tests,
+    };
+  }
+  const table = Object.hasOwn(TABLES, from) ? TABLES[from] : undefined;
+  if (table === undefined) throw new ScopeError(`no such table: ${String(from)}`);
+  const hidden = NO_JOURNAL[from];
+  if (hidden !== undefined) params.journal = 0;
+  const scope = ['tenant = {tenant:String}', ...(hidden === undefined ? [] : [hidden])];
+  const content = CONTENT_COLUMNS[from] ?? {};
+  const derived = DERIVED[from] ?? {};
+  const as = (columns: Readonly<Record<string, string>>) =>
+    Object.entries(columns).map(([name, value]) => `${value} AS ${name}`);
+  const given = ['*', ...as(derived)]
+    .join(', ')
+    .replace('*', `* REPLACE (${as(content).join(', ')})`);
+  const inside = joined(
+    'WHERE',
+    scope.map((text) => condition(text)),
+  );
+  return {
+    text: table,
+    bare: as(content).length === 0 ? table : `(SELECT ${given} FROM ${table}${inside})`,
+    scope: scope.map((text) => condition(text)),
+    content: [...Object.keys(content), ...Object.keys(derived)],
+    tests: undefined,
+  };
+}
+
+/** The columns of content that conditions name; texts and placeholders are none. */
+function testsOf(conditions: readonly Condition[], source: Source): string | undefined {
+  const words = new Set(
+    conditions.flatMap(
+      ({ text }) =>
+        text
+          .replace(PLACEHOLDER, ' ')
+          .replace(/'(?:[^'\\]|\\.)*'/g, ' ')
+          .match(/\w+/g) ?? [],
+    ),
+  );
+  const named = source.content.filter((name) => words.has(name));
+  const all = new Set([...named, ...(source.tests?.split(', ') ?? [])]);
+  return all.size === 0 ? undefined : [...all].join(', ');
 }
 
 function limitOf(limit: number): string {

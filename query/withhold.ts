@@ -26,3 +26,11 @@ export function withhold(event: TelltaleEvent): {
   }
   return { event: { ...bare, erased } as unknown as TelltaleEvent, withheld };
 }
+
+/** The event as one may see it who may not see content: its fields of content are not there. */
+export function withoutContent(event: TelltaleEvent): TelltaleEvent {
+  const content = new Set(kindSpec(event.kind).content);
+  return Object.fromEntries(
+    Object.entries(event).filter(([name]) => !content.has(name)),
+  ) as unknown as TelltaleEvent;
+}

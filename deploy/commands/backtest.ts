@@ -4,12 +4,12 @@ import { type Alert, createViews } from '#schemas';
 import { hunt } from '../../query/hunt.ts';
 import type { Span } from '../../query/hunt-plan.ts';
 import { parseTime, timeText } from '../../query/render.ts';
-import { createRunner } from '../../query/run.ts';
 import { escapeText } from '../../query/timeline/escape.ts';
+import { authorizationFor } from '../access/credentials.ts';
+import { withAccess } from '../access/direct.ts';
 import { createClock } from '../process/clock.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { terminalLog } from '../process/log.ts';
-import { createMeter } from '../process/meter.ts';
 import { readRules, SHIPPED_RULES } from '../rules/detection.ts';
 import { rulePaths } from '../rules/folder.ts';
 import { DEFAULT_URL, destination, tenant } from '../settings.ts';
@@ -64,11 +64,13 @@ async function overStore(url: string, folders: readonly string[], span: Span, of
   const rules = readRules(folders);
   const store = await openStore(url, { log });
   try {
-    const deps = { store, log, meter: createMeter(), clock: createClock(), tenant: ofTenant };
+    const asked = { operation: 'rules backtest', details: { from: span.from, to: span.to } };
     const progress = ({ events }: { events: number }) =>
       process.stderr.isTTY && process.stderr.write(`\r${events} events read `);
     const views = () => createViews().views;
-    const found = await hunt(createRunner(deps, undefined), { rules, views, span, progress });
+    const found = await withAccess({ store, log, tenant: ofTenant }, asked, (run) =>
+      hunt(run, { rules, views, span, progress }),
+    );
     const alerts = found.alerts.map(foundOf);
     const { sessions, events } = found.stats;
     return { alerts, alertCount: alerts.length, sessions, events };
@@ -84,7 +86,7 @@ async function overService(base: string, folders: readonly string[], span: Span)
   const variables = { rules: texts.join('\n---\n'), ...span };
   const response = await fetch(new URL('/graphql', base), {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
+    headers: { 'content-type': 'application/json', ...authorizationFor(new URL(base)) },
     body: JSON.stringify({ query: QUERY, variables }),
     signal: AbortSignal.timeout(ANSWER_MS_MAX),
   }).catch((cause) => {

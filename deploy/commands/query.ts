@@ -1,35 +1,76 @@
+import path from 'node:path';
 import { parseArgs } from 'node:util';
 import Fastify from 'fastify';
 import { registerQuery } from '../../query/server.ts';
-import { createClock } from '../process/clock.ts';
+import { accessDir } from '../access/local.ts';
+import { openAccess, tokensFile } from '../access/open.ts';
+import { ACCESS_FLAGS, type AccessSettings, accessSettings } from '../access/settings.ts';
+import { readTokens } from '../access/token-file.ts';
+import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts, UsageError } from '../process/lifecycle.ts';
 import { serviceLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
-import { DEFAULT_PORT, logLevel, portOf, storeUrl, tenant } from '../settings.ts';
+import { DEFAULT_PORT, dataDir, logLevel, portOf, storeUrl, tenant } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
 
-/** `telltale query`: GraphQL over a store, on loopback, until SIGINT or SIGTERM. */
+const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1']);
+
+/** Throws where others could connect and nobody could ever be let in. */
+function checkHost(host: string, tokens: string, access: AccessSettings): void {
+  if (LOOPBACK.has(host) || access.oidc !== undefined) return;
+  if (readTokens(tokens).some(({ revoked }) => revoked === undefined)) return;
+  throw new UsageError(
+    `--host ${host}: beyond this machine accounts are needed: --oidc-issuer URL, or a token in ${tokens} ("telltale token create --file ${tokens}")`,
+  );
+}
+
+/** `telltale query`: GraphQL over a store until SIGINT or SIGTERM; on loopback unless told. */
 export async function query(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,
     options: {
       store: { type: 'string' },
+      host: { type: 'string', default: '127.0.0.1' },
       port: { type: 'string' },
       tenant: { type: 'string' },
+      data: { type: 'string' },
+      ...ACCESS_FLAGS,
     },
   });
   const url = values.store ?? storeUrl();
   if (url === undefined) throw new UsageError('give --store URL (or TELLTALE_STORE)');
+  const settings = accessSettings(values);
+  const dir = accessDir(path.resolve(values.data ?? dataDir()));
+  const { host } = values;
+  checkHost(host, settings.tokens ?? tokensFile(dir), settings);
+  const port = portOf(values.port, DEFAULT_PORT);
   const log = serviceLog('query', logLevel());
   const store = await openStore(url, { log });
   const app = Fastify({ logger: false, forceCloseConnections: true });
-  const shared = { store, log, meter: createMeter(), clock: createClock() };
-  await registerQuery(app, { ...shared, tenant: values.tenant ?? tenant() });
-  const port = portOf(values.port, DEFAULT_PORT);
-  const start = async () => {
-    const at = await app.listen({ host: '127.0.0.1', port });
-    process.stdout.write(`telltale query serves ${at}/graphql\n`);
+  const ports = {
+    store,
+    log,
+    meter: createMeter(),
+    clock: createClock(),
+    random: systemRandom,
   };
-  await runParts([{ start, stop: () => app.close() }], log).finally(() => store.close());
+  const loopback = LOOPBACK.has(host);
+  const access = openAccess(
+    { ...settings, dir, tenant: values.tenant ?? tenant(), loopback },
+    ports,
+  );
+  await registerQuery(app, access.deps);
+  const start = async () => {
+    const at = await app.listen({ host, port });
+    access.publish(at);
+    process.stdout.write(`telltale query serves ${at}/graphql\n`);
+    if (access.token !== undefined)
+      process.stdout.write(`token: ${access.token}  (while this runs; commands here find it)\n`);
+  };
+  const stop = async () => {
+    await app.close();
+    await access.stop();
+  };
+  await runParts([{ start, stop }], log).finally(() => store.close());
   return 0;
 }

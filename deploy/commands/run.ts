@@ -104,6 +104,12 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
   }
 }
 
+/** What the command inherits; the right to read what was recorded is none of its business. */
+function environment(): Record<string, string> {
+  const { TELLTALE_TOKEN: _token, ...env } = process.env;
+  return env as Record<string, string>;
+}
+
 /** `telltale run`: exits with the command's own code. */
 export async function run(args: string[]): Promise<number> {
   const { flags, argv } = splitCommand(args);
@@ -120,7 +126,7 @@ export async function run(args: string[]): Promise<number> {
     },
   });
   const options: RunOptions = {
-    command: { argv, env: process.env as Record<string, string>, cwd: process.cwd() },
+    command: { argv, env: environment(), cwd: process.cwd() },
     to: values.to ?? destination(),
     tenant: values.tenant ?? tenant(),
     session: values.session ?? uuidv7(),

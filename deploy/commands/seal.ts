@@ -22,7 +22,7 @@ import {
   type Post,
   type WitnessAddress,
 } from '../../ingest/seal/witnesses.ts';
-import { isLoopbackHost } from '../../query/server.ts';
+import { isLoopbackHost } from '../../query/access/guard.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts, UsageError } from '../process/lifecycle.ts';
 import { lockDir } from '../process/lock.ts';

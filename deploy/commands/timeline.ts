@@ -7,10 +7,11 @@ import { escapeText, safeJson } from '../../query/timeline/escape.ts';
 import { dateTime, duration } from '../../query/timeline/format.ts';
 import { printStory } from '../../query/timeline/print.ts';
 import { buildStory, type SessionData } from '../../query/timeline/story.ts';
-import { createClock } from '../process/clock.ts';
+import { authorizationFor, NO_TOKEN } from '../access/credentials.ts';
+import { openDirect } from '../access/direct.ts';
+import { accessDir } from '../access/local.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { terminalLog } from '../process/log.ts';
-import { createMeter } from '../process/meter.ts';
 import { DEFAULT_URL, integerOf, tenant } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
 
@@ -42,11 +43,16 @@ function serverUrl(text: string): URL {
   return url;
 }
 
-function askServer(base: URL): Ask {
+const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
+
+/** `token`: instead of the one that the command line finds by itself. */
+function askServer(base: URL, token?: string): Ask {
   return async (route) => {
     const url = new URL(route, base);
     try {
-      const response = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
+      const headers = token === undefined ? authorizationFor(base) : bearer(token);
+      const signal = AbortSignal.timeout(ANSWER_MS_MAX);
+      const response = await fetch(url, { signal, headers });
       return { status: response.status, body: await response.text() };
     } catch (error) {
       const late = error instanceof Error && error.name === 'TimeoutError';
@@ -72,20 +78,17 @@ async function withStore<T>(dir: string, use: (ask: Ask) => Promise<T>): Promise
     );
   });
   const app = Fastify({ logger: false });
+  const access = openDirect({ store, log, tenant: tenant(), dir: accessDir(dir) });
   try {
-    await registerQuery(app, {
-      store,
-      log,
-      meter: createMeter(),
-      clock: createClock(),
-      tenant: tenant(),
-    });
+    await registerQuery(app, access.deps);
+    const headers = bearer(access.token ?? '');
     return await use(async (url) => {
-      const response = await app.inject({ method: 'GET', url });
+      const response = await app.inject({ method: 'GET', url, headers });
       return { status: response.statusCode, body: response.body };
     });
   } finally {
     await app.close();
+    await access.stop();
     await store.close();
   }
 }
@@ -113,6 +116,7 @@ function detailOf(body: string): string {
 }
 
 function parsed<T>(answer: Answer, what: string): T {
+  if (answer.status === 401) throw new Error(`${what}: the server does not know you: ${NO_TOKEN}`);
   if (answer.status !== 200)
     throw new Error(`${what}: the server answers ${answer.status}: ${detailOf(answer.body)}`);
   try {
@@ -141,9 +145,14 @@ async function loadSession(ask: Ask, id: string): Promise<SessionData> {
 export async function timelineFrom(
   url: string,
   id: string,
-  options: { readonly width: number; readonly color: boolean; readonly verbose: boolean },
+  options: {
+    readonly width: number;
+    readonly color: boolean;
+    readonly verbose: boolean;
+    readonly token?: string;
+  },
 ): Promise<{ readonly text: string; readonly data: SessionData }> {
-  const data = await loadSession(askServer(serverUrl(url)), id);
+  const data = await loadSession(askServer(serverUrl(url), options.token), id);
   return { text: printStory(buildStory(data), options), data };
 }
 

@@ -8,7 +8,11 @@ import { registerFrames } from '../../ingest/http.ts';
 import { createIngest } from '../../ingest/loop.ts';
 import { registerLog } from '../../ingest/seal/serve.ts';
 import type { WitnessAddress } from '../../ingest/seal/witnesses.ts';
-import { isLoopbackHost, registerQuery } from '../../query/server.ts';
+import { isLoopbackHost } from '../../query/access/guard.ts';
+import { registerQuery } from '../../query/server.ts';
+import { accessDir } from '../access/local.ts';
+import { type OpenAccess, openAccess } from '../access/open.ts';
+import { ACCESS_FLAGS, type AccessSettings, accessSettings } from '../access/settings.ts';
 import { migrate } from '../migrate.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts } from '../process/lifecycle.ts';
@@ -40,6 +44,8 @@ export interface UpOptions {
   readonly witnesses?: readonly WitnessAddress[];
   /** Rules to run over what comes in; absent: none. */
   readonly rules?: Omit<DetectionSettings, 'queryUrl' | 'fleetRules'>;
+  /** Who may ask; absent: the local token alone. */
+  readonly access?: AccessSettings;
   readonly log: Log;
 }
 
@@ -48,11 +54,14 @@ export interface Up extends Part {
   readonly url: string;
   /** The key of its transparency log, after `start`. */
   readonly logKey: string;
+  /** The local token, after `start`: good while this runs. */
+  readonly token: string;
 }
 
 /**
  * Everything on this machine in one process: embedded store, ingest over HTTP, query over GraphQL.
- * It listens on loopback only: there are no accounts yet, so whoever can connect can read.
+ * It listens on loopback only. Whoever asks needs a token; frames are taken from whoever can
+ * connect, because to record is no right to read.
  */
 export function createUp(options: UpOptions): Up {
   const { log } = options;
@@ -60,6 +69,7 @@ export function createUp(options: UpOptions): Up {
   let app: FastifyInstance | undefined;
   let seal: Seal | undefined;
   let detection: Detection | undefined;
+  let access: OpenAccess | undefined;
   let url = '';
 
   async function start(): Promise<void> {
@@ -76,20 +86,32 @@ export function createUp(options: UpOptions): Up {
     app = Fastify({ logger: false, forceCloseConnections: true });
     const ingest = createIngest({ ...shared, detect: detection.detect });
     registerFrames(app, { ...shared, ingest });
-    await registerQuery(app, { ...shared, tenant: options.tenant });
+    access = openAccess(
+      {
+        ...options.access,
+        dir: accessDir(options.data),
+        tenant: options.tenant,
+        loopback: true,
+      },
+      shared,
+    );
+    await registerQuery(app, access.deps);
     registerLog(app, seal.files, isLoopbackHost);
     await seal.start();
     await detection.start();
     await app.listen({ host: '127.0.0.1', port: options.port });
     url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
+    access.publish(url);
   }
 
   async function stop(): Promise<void> {
     await app?.close();
+    await access?.stop();
     await detection?.stop();
     await seal?.stop();
     await store?.close();
     app = undefined;
+    access = undefined;
     detection = undefined;
     seal = undefined;
     store = undefined;
@@ -104,6 +126,9 @@ export function createUp(options: UpOptions): Up {
     get logKey() {
       return seal?.vkey ?? '';
     },
+    get token() {
+      return access?.token ?? '';
+    },
   };
 }
 
@@ -116,6 +141,7 @@ export async function up(args: string[]): Promise<number> {
       port: { type: 'string' },
       tenant: { type: 'string' },
       witness: { type: 'string', multiple: true, default: [] },
+      ...ACCESS_FLAGS,
       ...RULE_FLAGS,
     },
   });
@@ -126,12 +152,14 @@ export async function up(args: string[]): Promise<number> {
     tenant: values.tenant ?? tenant(),
     witnesses: values.witness.map(witnessOf),
     rules: ruleSettings(values, SHIPPED),
+    access: accessSettings(values),
     log,
   });
   const start = async () => {
     await part.start();
     process.stdout.write(`telltale is up at ${part.url}, GraphQL at ${part.url}/graphql\n`);
     process.stdout.write(`transparency log: ${part.url}/tlog  key: ${part.logKey}\n`);
+    process.stdout.write(`token: ${part.token}  (while this runs; commands here find it)\n`);
     process.stdout.write('record: telltale run -- COMMAND    look: telltale timeline latest\n');
   };
   await runParts([{ start, stop: part.stop }], log);

@@ -131,6 +131,7 @@ async function demo(later: (step: () => unknown) => void): Promise<number> {
   const { text, data } = await timelineFrom(scene.up.url, session, {
     ...outputStyle(),
     verbose: false,
+    token: scene.up.token,
   });
   await writeOut(text);
   process.stderr.write('\n');

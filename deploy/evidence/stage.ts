@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TelltaleEvent, TileFetch } from '#schemas';
+import { parseJson, type TelltaleEvent, type TileFetch } from '#schemas';
 import { CUSTODY, isObject } from '../../schemas/evidence/format.ts';
 import type { JsonObject } from '../../schemas/evidence/json.ts';
 import { createLines } from '../../schemas/evidence/lines.ts';
@@ -16,6 +16,7 @@ import {
   type StoredErasure,
   type StoredStream,
 } from '../../schemas/evidence/write.ts';
+import { authorizationFor, NO_TOKEN } from '../access/credentials.ts';
 import { createStagedFiles, type StagedFiles } from './files.ts';
 import { isSealed, leavesOf, logPart, readTreeHead, tlogFetch } from './tlog.ts';
 
@@ -56,19 +57,23 @@ export class NoSessionError extends Error {
 async function openStream(options: StageOptions): Promise<AsyncIterable<Uint8Array>> {
   const { base, session, content } = options;
   const path = `/v1/sessions/${encodeURIComponent(session)}/export?content=${content}`;
-  const response = await fetch(new URL(path, base), { redirect: 'error' }).catch((error: Error) => {
+  const response = await fetch(new URL(path, base), {
+    redirect: 'error',
+    headers: authorizationFor(base),
+  }).catch((error: Error) => {
     throw new Error(`no telltale answers at ${base.origin}: say --to URL`, { cause: error.cause });
   });
   if (response.status === 200 && response.body !== null) return response.body;
   const text = (await response.text()).slice(0, DETAIL_CHARS_MAX).toWellFormed();
   if (response.status === 404 || response.status === 400)
     throw new NoSessionError(`there is no session ${JSON.stringify(session)} at ${base.origin}`);
+  if (response.status === 401) throw new Error(`${base.origin} does not know you: ${NO_TOKEN}`);
   throw new Error(`${base.origin} answers ${response.status}: ${JSON.stringify(text)}`);
 }
 
 function parsed(line: Buffer): JsonObject | undefined {
   try {
-    const value: unknown = JSON.parse(line.toString('utf8'));
+    const value = parseJson(line.toString('utf8'));
     return isObject(value) ? value : undefined;
   } catch {
     return undefined;

@@ -33,6 +33,8 @@ export interface Journal {
    * kept: a disk that is full, a journal that is closed.
    */
   append(draft: JournalDraft): Promise<JournalEntry>;
+  /** Whether the last event could not be kept. */
+  readonly failing: boolean;
 }
 
 /** The journals of all tenants; a tenant's is opened when it is first asked for. */

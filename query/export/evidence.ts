@@ -14,7 +14,11 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { evidenceOf, formsOf, REGISTRY, type Row, StoreError, type TelltaleEvent } from '#schemas';
+import { needContent, needRole } from '../access/viewer.ts';
 import { badInput, QueryError } from '../errors.ts';
+import { findSession } from '../load.ts';
+import type { Runner } from '../run.ts';
+import { withhold } from '../withhold.ts';
 import {
   type Bucket,
   bucketsPlan,
@@ -24,9 +28,6 @@ import {
   erasuresPlan,
   pagePlan,
 } from './evidence-plan.ts';
-import { findSession } from '../load.ts';
-import type { Runner } from '../run.ts';
-import { withhold } from '../withhold.ts';
 
 export const EXPORT_FORMAT = 'telltale-export/1';
 /** Exports that run at once: each keeps one of the store's readers busy. */
@@ -69,7 +70,7 @@ const isLimit = (error: unknown): boolean => {
 async function* rowsOf(run: Runner, session: string, span: Span): AsyncGenerator<readonly Row[]> {
   let begun = false;
   try {
-    for await (const rows of run.stream<Row>(pagePlan(run.tenant, session, span), PAGE_COST)) {
+    for await (const rows of run.evidence<Row>(pagePlan(run.tenant, session, span), PAGE_COST)) {
       begun = true;
       yield rows;
     }
@@ -226,11 +227,12 @@ export function createExports() {
     const { id } = request.params as { id: string };
     const { content = 'full' } = request.query as { content?: unknown };
     if (content !== 'full' && content !== 'none') throw badInput('content: full or none');
+    needRole(run.viewer, 'investigator', 'an export');
+    if (content === 'full') needContent(run.viewer, 'an export with content (content=full)');
     if (running >= EXPORTS_MAX)
       throw new QueryError('QUERY_LIMIT_REACHED', `${EXPORTS_MAX} exports are running: try again`);
     const head = await findSession(run, id);
-    if (head === undefined)
-      return reply.code(404).send({ error: { code: 'NOT_FOUND', message: 'no such session' } });
+    if (head === undefined) throw new QueryError('NOT_FOUND', 'no such session');
     const pieces = counted(piecesOf(linesOf(run, head.id, content)));
     return reply
       .type('application/x-ndjson; charset=utf-8')

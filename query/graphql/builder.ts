@@ -2,6 +2,11 @@
 import SchemaBuilder from '@pothos/core';
 import DataloaderPlugin from '@pothos/plugin-dataloader';
 import { GraphQLError, GraphQLScalarType, Kind } from 'graphql';
+import type { Annotation } from '../access/gate.ts';
+import type { JournalEntry } from '../access/journal.ts';
+import type { Role, Viewer } from '../access/viewer.ts';
+import type { Casebook } from '../casework/book.ts';
+import type { LiveViews } from '../live/hub.ts';
 import type { SessionLoads } from '../load.ts';
 import { parseTime, type SessionHead, timeText } from '../render.ts';
 import type { Runner } from '../run.ts';
@@ -9,9 +14,16 @@ import type { FlatEvent } from '../timeline/view.ts';
 
 /** One request's context. */
 export interface Context {
+  readonly viewer: Viewer;
   readonly run: Runner;
   /** What was loaded for whole sessions, once a request. */
   readonly loads: SessionLoads;
+  /** Writes an annotation in the viewer's name; resolves when it is on disk. */
+  readonly annotate: (annotation: Annotation) => Promise<JournalEntry>;
+  /** Annotations and saved searches, as the viewer may see and change them. */
+  readonly casebook: Casebook;
+  /** Follows what comes in, for subscriptions. */
+  readonly live: LiveViews;
 }
 
 export interface SchemaTypes {
@@ -72,3 +84,6 @@ builder.queryType({});
 export const costs = (cost: number, listSize?: number) => ({
   extensions: { cost, ...(listSize === undefined ? {} : { listSize }) },
 });
+
+/** Marks a field with the role that asking for it needs. A field that costs as well merges both. */
+export const needs = (role: Role) => ({ extensions: { role } });

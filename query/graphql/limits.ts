@@ -26,6 +26,7 @@ import {
   type OperationDefinitionNode,
   type SelectionSetNode,
 } from 'graphql';
+import type { Role } from '../access/viewer.ts';
 import { QueryError } from '../errors.ts';
 import { PAGE_DEFAULT, PAGE_MAX } from '../plan.ts';
 
@@ -50,6 +51,8 @@ interface Walk {
   readonly schema: GraphQLSchema;
   readonly fragments: ReadonlyMap<string, FragmentDefinitionNode>;
   readonly variables: Variables;
+  /** Fields that need a role, as far as they were come by. */
+  readonly roles: Map<string, Role>;
   visits: number;
 }
 
@@ -84,6 +87,8 @@ function sizeOf(field: GraphQLField<unknown, unknown>, node: FieldNode, walk: Wa
 const PAGED = new Set(['edges', 'nodes']);
 
 function fieldCost(field: GraphQLField<unknown, unknown>, node: FieldNode, walk: Walk): number {
+  const { role } = field.extensions;
+  if (typeof role === 'string') walk.roles.set(field.name, role as Role);
   const own = typeof field.extensions.cost === 'number' ? field.extensions.cost : 1;
   if (node.selectionSet === undefined) return own;
   const inner = selectionCost(node.selectionSet, getNamedType(field.type), walk);
@@ -159,16 +164,23 @@ function shape(set: SelectionSetNode, depth: number, walk: Walk, found: { aliase
 const isOperation = (node: ASTNode): node is OperationDefinitionNode =>
   node.kind === Kind.OPERATION_DEFINITION;
 
+/** What a request asks for, counted before it runs. */
+export interface Request {
+  readonly cost: number;
+  /** Fields that need a role, by name. */
+  readonly roles: ReadonlyMap<string, Role>;
+}
+
 /**
- * The cost of a valid document's operation. Throws `QueryError` where it is too deep, has too many
- * aliases or costs more than `COST_MAX`; or has several operations, since compiled execution is
- * kept by document and would run the first of them again.
+ * The cost of a valid document's operation, and the roles that it needs. Throws `QueryError` where
+ * it is too deep, has too many aliases or costs more than `COST_MAX`; or has several operations,
+ * since compiled execution is kept by document and would run the first of them again.
  */
-export function requestCost(
+export function examine(
   schema: GraphQLSchema,
   document: DocumentNode,
   variables: Variables,
-): number {
+): Request {
   const [operation, another] = document.definitions.filter(isOperation);
   if (operation === undefined || another !== undefined)
     throw new QueryError('BAD_USER_INPUT', 'send exactly one operation in a document');
@@ -178,7 +190,7 @@ export function requestCost(
     ),
   );
   const given: Record<string, unknown> = { ...variables };
-  const walk: Walk = { schema, fragments, variables: given, visits: 0 };
+  const walk: Walk = { schema, fragments, variables: given, roles: new Map(), visits: 0 };
   shape(operation.selectionSet, 1, walk, { aliases: 0 });
   const root = schema.getRootType(operation.operation);
   const cost =
@@ -187,5 +199,5 @@ export function requestCost(
     throw tooLarge(
       `the query may cost ${Math.round(cost)}; at most ${COST_MAX} is allowed: ask for smaller pages or fewer fields`,
     );
-  return cost;
+  return { cost, roles: walk.roles };
 }

@@ -2,7 +2,9 @@
 import { type GraphQLSchema, printSchema } from 'graphql';
 import { builder } from './builder.ts';
 import './alerts.ts';
+import './casework.ts';
 import './events.ts';
+import './live.ts';
 import './sessions.ts';
 import './story.ts';
 import './streams.ts';

@@ -20,11 +20,9 @@ import {
   selectEvent,
   toRanges,
 } from '#schemas';
-import { createClock } from '../../deploy/process/clock.ts';
-import { createMeter } from '../../deploy/process/meter.ts';
 import { openStore } from '../../deploy/stores/open.ts';
 import { accountsOf, type Verdict } from '../../query/accounts.ts';
-import { createRunner } from '../../query/run.ts';
+import { runnerFor } from '../query/access.ts';
 import { digestOf, readTruth, type StreamTruth } from './truth.ts';
 
 const LIMITS: QueryLimits = { timeMs: 600_000, memoryBytesMax: 4e9, rowsMax: 50_000_000 };
@@ -94,18 +92,17 @@ async function directCounts(store: Store) {
 export async function compare(url: string, truthDirs: readonly string[], log: Log): Promise<Found> {
   const store = await openStore(url, { log });
   try {
-    return await compareIn(store, truthDirs.flatMap(readTruth), log);
+    return await compareIn(store, truthDirs.flatMap(readTruth));
   } finally {
     await store.close();
   }
 }
 
-async function compareIn(store: Store, truths: readonly StreamTruth[], log: Log): Promise<Found> {
+async function compareIn(store: Store, truths: readonly StreamTruth[]): Promise<Found> {
   const disagreements: string[] = [];
   const byStream = new Map(truths.map((truth) => [truth.identity.stream_id, new Seen(truth)]));
   await readTable(store, byStream, disagreements);
-  const deps = { store, log, meter: createMeter(), clock: createClock(), tenant: TENANT };
-  const run = createRunner(deps, undefined);
+  const run = runnerFor(store, TENANT);
   const verdicts: Partial<Record<Verdict, number>> = {};
   const sum = { produced: 0, altered: 0, missing: 0, parked: 0, declared: 0, unaccounted: 0 };
   for (const [stream, seen] of byStream) {

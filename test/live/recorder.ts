@@ -6,11 +6,9 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { EVENTS_TABLE, type QueryLimits } from '#schemas';
-import { createClock } from '../../deploy/process/clock.ts';
-import { createMeter } from '../../deploy/process/meter.ts';
 import { openStore } from '../../deploy/stores/open.ts';
 import { accountsOf } from '../../query/accounts.ts';
-import { createRunner } from '../../query/run.ts';
+import { runnerFor } from '../query/access.ts';
 import { killBroker, noFaults } from './faults.ts';
 import { ended, say, sleep } from './processes.ts';
 import { assigned, openSite, type Site } from './site.ts';
@@ -68,8 +66,7 @@ async function read(site: Site) {
       countIf(kind = 'gap') AS gaps FROM ${EVENTS_TABLE}`;
     const [row = {}] = await store.query({ text, params: {} }, LIMITS);
     const n = (name: string) => Number(row[name] ?? 0);
-    const deps = { store, log: site.log, meter: createMeter(), clock: createClock() };
-    const run = createRunner({ ...deps, tenant: 'default' }, undefined);
+    const run = runnerFor(store, 'default');
     const [account] = (await accountsOf(run, String(row.session))).values();
     return {
       streams: n('streams'),

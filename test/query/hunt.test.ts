@@ -20,9 +20,9 @@ import {
 import { readRules, SHIPPED_RULES } from '../../deploy/rules/detection.ts';
 import { createIngest } from '../../ingest/loop.ts';
 import { hunt } from '../../query/hunt.ts';
-import { createRunner } from '../../query/run.ts';
 import { fakeClock, fakeLog, fakeMeter } from '../fakes/ports.ts';
 import { useEngine } from '../ingest/engine.ts';
+import { runnerFor } from './access.ts';
 
 const engine = useEngine();
 const never = new AbortController().signal;
@@ -110,11 +110,7 @@ function overAll(of: typeof rules, sessions: readonly TelltaleEvent[][]): string
   return fingerprints([...alerts, ...test.finish()]);
 }
 
-const runner = (tenant = 'acme') =>
-  createRunner(
-    { store: engine.store, log: fakeLog(), meter: fakeMeter(), clock: fakeClock(), tenant },
-    undefined,
-  );
+const runner = (tenant = 'acme') => runnerFor(engine.store, tenant);
 const views = () => createViews().views;
 
 async function store(sessions: readonly TelltaleEvent[][]): Promise<void> {

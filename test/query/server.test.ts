@@ -3,7 +3,7 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Row, type Sql, type Store, StoreError, type StoreFaultCode } from '#schemas';
-import { isLoopbackHost } from '../../query/server.ts';
+import { isLoopbackHost } from '../../query/access/guard.ts';
 import { type Service, serve } from './service.ts';
 
 type Answering = (sql: Sql, signal?: AbortSignal) => Promise<readonly Row[]>;

@@ -6,8 +6,10 @@ import Fastify, { type FastifyInstance } from 'fastify';
 import type { Store } from '#schemas';
 import { migrate } from '../../deploy/migrate.ts';
 import { openStore } from '../../deploy/stores/open.ts';
+import type { Viewer } from '../../query/access/viewer.ts';
 import { registerQuery } from '../../query/server.ts';
 import { type FakeLog, type FakeMeter, fakeClock, fakeLog, fakeMeter } from '../fakes/ports.ts';
+import { accessOf, type MemoryJournal, memoryJournal, viewer } from './access.ts';
 import { TENANT } from './seed.ts';
 
 export interface TestStore {
@@ -40,15 +42,19 @@ export interface Service {
   readonly app: FastifyInstance;
   readonly log: FakeLog;
   readonly meter: FakeMeter;
+  /** What was journaled. */
+  readonly journal: MemoryJournal;
   ask(query: string, variables?: object): Promise<Answer>;
 }
 
-/** The service of one tenant over `store`. */
-export async function serve(store: Store, tenant = TENANT): Promise<Service> {
+/** The service over `store` for one viewer; a name is an admin of that tenant who may see content. */
+export async function serve(store: Store, who: Viewer | string = TENANT): Promise<Service> {
   const app = Fastify();
   const log = fakeLog();
   const meter = fakeMeter();
-  await registerQuery(app, { store, log, meter, clock: fakeClock(), tenant });
+  const journal = memoryJournal();
+  const access = accessOf(typeof who === 'string' ? viewer(who) : who, journal);
+  await registerQuery(app, { store, log, meter, clock: fakeClock(), ...access });
   const ask = async (query: string, variables: object = {}) => {
     const answer = await app.inject({
       method: 'POST',
@@ -58,5 +64,5 @@ export async function serve(store: Store, tenant = TENANT): Promise<Service> {
     });
     return answer.json() as Answer;
   };
-  return { app, log, meter, ask };
+  return { app, log, meter, journal, ask };
 }

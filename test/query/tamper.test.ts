@@ -13,8 +13,7 @@ import {
 } from '#schemas';
 import { createLoads } from '../../query/load.ts';
 import { streamEventsPlan } from '../../query/timeline-plan.ts';
-import { createRunner } from '../../query/run.ts';
-import { fakeClock, fakeLog, fakeMeter } from '../fakes/ports.ts';
+import { runnerFor } from './access.ts';
 import { eventsIn, insertEvents, SESSION, STREAM, stampStream, TENANT } from './seed.ts';
 import { openTestStore, type TestStore } from './service.ts';
 
@@ -23,11 +22,7 @@ const OTHER_UUID = '0193a5e0-0000-7000-8000-00000000dead';
 let test: TestStore;
 let rows: readonly Row[] = [];
 
-const runner = () =>
-  createRunner(
-    { store: test.store, log: fakeLog(), meter: fakeMeter(), clock: fakeClock(), tenant: TENANT },
-    undefined,
-  );
+const runner = () => runnerFor(test.store, TENANT);
 
 beforeAll(async () => {
   test = await openTestStore();

@@ -14,6 +14,7 @@ import {
 import { registerQuery } from '../../../query/server.ts';
 import type { LogPart } from '../../../schemas/evidence/write.ts';
 import { fakeClock, fakeLog, fakeMeter } from '../../fakes/ports.ts';
+import { accessOf, viewer } from '../../query/access.ts';
 import type { Store as Rows, Wire, World } from '../../verify/world.ts';
 
 let inserts = 0;
@@ -99,7 +100,7 @@ export async function serveEvidence(store: Store, log: Map<string, Buffer>): Pro
     log: fakeLog(),
     meter: fakeMeter(),
     clock: fakeClock(),
-    tenant: 'acme',
+    ...accessOf(viewer('acme')),
   });
   app.get('/tlog/*', async (request, reply) => {
     const bytes = log.get((request.params as { '*': string })['*']);

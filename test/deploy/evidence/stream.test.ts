@@ -4,8 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { type Row, type Sql, type Store, StoreError } from '#schemas';
 import { createExports, EXPORTS_MAX, pagesOf } from '../../../query/export/evidence.ts';
 import type { Bucket } from '../../../query/export/evidence-plan.ts';
-import { createRunner } from '../../../query/run.ts';
-import { fakeClock, fakeLog, fakeMeter } from '../../fakes/ports.ts';
+import { runnerFor } from '../../query/access.ts';
 import { CLEAN, type CleanCase } from '../../verify/clean.ts';
 import { createWorld, type Wire } from '../../verify/world.ts';
 
@@ -54,10 +53,9 @@ function fakeStore(rows: readonly Wire[], faults: Faults): Store & { readonly pa
 }
 
 async function ask(store: Store, query = '') {
-  const deps = { store, log: fakeLog(), meter: fakeMeter(), clock: fakeClock(), tenant: 'acme' };
   const app = Fastify();
   const answer = createExports();
-  app.get('/:id', (request, reply) => answer(createRunner(deps, undefined), request, reply));
+  app.get('/:id', (request, reply) => answer(runnerFor(store, 'acme'), request, reply));
   const response = await app.inject({ url: `/${SESSION}${query}` }).catch((error: Error) => error);
   await app.close();
   return response;

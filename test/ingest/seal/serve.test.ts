@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { openKey } from '../../../ingest/seal/key.ts';
 import { openLog } from '../../../ingest/seal/log.ts';
 import { registerLog } from '../../../ingest/seal/serve.ts';
-import { isLoopbackHost } from '../../../query/server.ts';
+import { isLoopbackHost } from '../../../query/access/guard.ts';
 import { memoryFiles } from './memory.ts';
 import { KEY } from './rig.ts';
 
