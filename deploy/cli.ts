@@ -32,6 +32,12 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     usage: 'sessions [--from URL | --data DIR] [--first N] [--json]',
     load: async () => (await import('./commands/timeline.ts')).sessions,
   },
+  import: {
+    summary: 'native files of an agent (session files, transcripts, OTLP dumps) as a session',
+    usage:
+      'import FILE|DIR… [--agent NAME] [--to URL|kafka://…] [--tenant NAME] [--host NAME] [--user NAME]',
+    load: async () => (await import('./commands/import.ts')).importCommand,
+  },
   rules: {
     summary: 'compile rules, run their examples, match them against a file or against the store',
     usage:

@@ -69,6 +69,8 @@ const ENTRIES = [
   'deploy/kafka/guard-main.ts',
   'collector/sensors/supervisor.ts',
   'collector/sensors/launcher.ts',
+  // What agents import: `telltale/sdk`.
+  'collector/sdk/index.ts',
   // A Kafka of several brokers that tests fail over; it is run by them alone.
   'deploy/kafka/cluster.ts',
 ];

@@ -20,7 +20,7 @@ export interface Setup {
 /** Session files that the agent writes beside its telemetry. */
 export interface SessionFiles {
   readonly root: string;
-  /** A file of a conversation has a name that ends so. */
+  /** The files of a conversation have names that end so. */
   suffix(conversationId: string): string;
   /**
    * Whether a file that nobody's telemetry named belongs to this run, by its first line: the last
@@ -34,6 +34,10 @@ export interface SessionFiles {
 export interface Prepared {
   readonly command: Command;
   readonly files?: SessionFiles;
+  /** A file that the agent writes for this run alone. */
+  readonly file?: string;
+  /** Telemetry is not asked for, so that none coming says nothing. */
+  readonly noTelemetry?: boolean;
   /** Hooks were installed, so that none arriving means something. */
   readonly hooks?: boolean;
   /** Why telemetry could not be switched on, in words; then only the kernel's view is recorded. */
@@ -68,6 +72,8 @@ export interface Adapter {
   readonly toolCallKey?: string;
   /** What its session files are called as a source; `rollout` where it does not say. */
   readonly fileSource?: string;
+  /** In an import its telemetry is read before its files, which do not tell some decisions. */
+  readonly telemetryFirst?: boolean;
   prepare(command: Command, setup: Setup): Prepared;
   /** A mapper for one run that began at `startNs` (nanoseconds since 1970). */
   mapper(startNs: bigint): Mapper;

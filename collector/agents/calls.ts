@@ -29,6 +29,8 @@ export interface Call {
   shown?: string;
   /** A decision was reported. */
   decided?: boolean;
+  /** … and it was no. */
+  denied?: boolean;
   /** It was seen on its way to run, and it was seen to have run. */
   begun?: boolean;
   ran?: boolean;

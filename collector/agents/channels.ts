@@ -51,6 +51,8 @@ interface Intake {
 /** Conversations of one run that are followed; sub-agents have their own. */
 const CONVERSATIONS_MAX = 256;
 const FIRST_LINE_BYTES_MAX = 1024 * 1024;
+/** Files of one conversation. */
+const FILES_MAX = 16;
 const SUBAGENTS_MAX = 1024;
 /** Session files looked at when no telemetry named one. */
 const CANDIDATES_MAX = 32;
@@ -114,12 +116,14 @@ function createSessions(tail: Tail): Sessions {
       for (const conversation of missing) {
         if (this.files === undefined) break;
         const ending = this.files.suffix(conversation);
-        const [file] = await findFiles(this.files.root, (name) => name.endsWith(ending), 1);
-        if (file === undefined) continue;
-        missing.delete(conversation);
-        tail.follow(file);
-        const subagents = this.files.subagents?.(file);
-        if (subagents !== undefined) folders.push(subagents);
+        const { root, subagents } = this.files;
+        const found = await findFiles(root, (name) => name.endsWith(ending), FILES_MAX);
+        if (found.length > 0) missing.delete(conversation);
+        // The oldest first: a resumed conversation may go on in a file of its own.
+        for (const file of found.reverse()) {
+          tail.follow(file);
+          if (subagents !== undefined) folders.push(subagents(file));
+        }
       }
       for (const { dir, suffix } of folders)
         for (const file of await findFiles(dir, (name) => name.endsWith(suffix), SUBAGENTS_MAX))
@@ -197,6 +201,7 @@ export function createAgentChannels(deps: ChannelDeps, sink: Sink): Channels {
   const queue = createQueue(log);
   let warning: string | undefined;
   let hooks = false;
+  let telemetry = true;
   let refused = 0;
   let lastNs = clock.monotonicNs();
   let timer: NodeJS.Timeout | undefined;
@@ -237,7 +242,10 @@ export function createAgentChannels(deps: ChannelDeps, sink: Sink): Channels {
     const ts = clock.wallNs().toString();
     const { seen, unmapped } = intake;
     const none = warning ?? 'no telemetry arrived';
-    const drafts = [coverage(ts, 'otlp', seen.otlp, unmapped.otlp + refused, none)];
+    const drafts =
+      telemetry || seen.otlp > 0
+        ? [coverage(ts, 'otlp', seen.otlp, unmapped.otlp + refused, none)]
+        : [];
     const lost = unmapped.files + tail.lost;
     const { fileSource = 'rollout' } = adapter;
     if (mapper.line !== undefined)
@@ -261,6 +269,8 @@ export function createAgentChannels(deps: ChannelDeps, sink: Sink): Channels {
       });
       sessions.files = prepared.files;
       hooks = prepared.hooks === true;
+      telemetry = prepared.noTelemetry !== true;
+      if (prepared.file !== undefined) tail.follow(prepared.file);
       warning = prepared.warning;
       if (warning !== undefined) log.warn('agents.no_telemetry', { reason: warning });
       return prepared.command;

@@ -6,6 +6,7 @@
  */
 import type { Draft } from '#schemas';
 import type { Adapter, Mapped, Prepared, Setup } from './adapter.ts';
+import { attrsOf } from './calls.ts';
 import { isObject, type Loose, logTimeNs, pick, reported, textOf, uintOf } from './draft.ts';
 import type { Attributes, LogRecord, Span, Value } from './otlp/shape.ts';
 
@@ -23,9 +24,19 @@ function envelopeOf(record: LogRecord | Span, ts: string | undefined): Loose {
   return {
     ts,
     conversation_id: textOf(a['gen_ai.conversation.id']) ?? textOf(a['session.id']),
+    turn_id: textOf(a['telltale.turn.id']),
     tool_call_id: textOf(a['gen_ai.tool.call.id']),
     trace_id: traceId,
     span_id: spanId,
+  };
+}
+
+/** Whose doing it is, where several agents work in one program. */
+function agentAttrs(a: Attributes): Loose {
+  const parent = textOf(a['telltale.parent_tool_call_id']);
+  return {
+    ...pick(a, ['gen_ai.agent.id', 'gen_ai.agent.name']),
+    ...(parent === undefined ? {} : { parent_tool_call_id: parent }),
   };
 }
 
@@ -83,6 +94,7 @@ function modelTurn(span: Span): readonly Draft[] {
       duration_ns: durationNs(span),
       outcome: failed ? 'failure' : 'success',
       error: failed ? (span.statusMessage ?? textOf(a['error.type'])) : undefined,
+      attrs: attrsOf(agentAttrs(a)),
     }),
   ];
 }
@@ -95,6 +107,7 @@ function commandOf(args: Value | undefined): string | undefined {
 }
 
 function toolOutcome(span: Span, exitCode: Value | undefined): string {
+  if (span.attributes['telltale.outcome'] === 'denied') return 'denied';
   if (span.statusCode === STATUS_ERROR)
     return span.statusMessage?.startsWith('denied') ? 'denied' : 'failure';
   return exitCode === undefined || Number(exitCode) === 0 ? 'success' : 'failure';
@@ -111,8 +124,9 @@ function toolCall(span: Span): readonly Draft[] {
       ...envelopeOf(span, span.startNs ?? ts),
       tool,
       arguments: asText(a['gen_ai.tool.call.arguments']),
-      command: commandOf(a['gen_ai.tool.call.arguments']),
-      attrs: pick(a, ['gen_ai.tool.type']),
+      command: textOf(a['telltale.command']) ?? commandOf(a['gen_ai.tool.call.arguments']),
+      mcp_server: textOf(a['telltale.mcp_server']),
+      attrs: attrsOf(pick(a, ['gen_ai.tool.type']), agentAttrs(a)),
     }),
     reported('tool.result', SOURCE, {
       ...envelopeOf(span, ts),
@@ -122,6 +136,7 @@ function toolCall(span: Span): readonly Draft[] {
       duration_ns: durationNs(span),
       output: asText(a['gen_ai.tool.call.result']),
       error: failed ? (span.statusMessage ?? textOf(a['error.type'])) : undefined,
+      attrs: attrsOf(agentAttrs(a)),
     }),
   ];
 }
@@ -149,15 +164,52 @@ function prompt(record: LogRecord): Draft {
   });
 }
 
-function approval(record: LogRecord): Draft {
-  const { attributes: a } = record;
-  return reported('approval', SOURCE, {
-    ...envelopeOf(record, logTimeNs(record)),
+function approvalFields({ attributes: a }: LogRecord | Span): Loose {
+  return {
     ...named(a, ['decision', 'decided_by', 'scope', 'tool', 'command', 'justification', 'reason']),
     ...named(a, ['policy', 'policy_version', 'shown_sha256']),
     tool: textOf(a.tool) ?? textOf(a['gen_ai.tool.name']),
-  });
+  };
 }
+
+function approval(record: LogRecord): Draft {
+  const envelope = envelopeOf(record, logTimeNs(record));
+  return reported('approval', SOURCE, { ...envelope, ...approvalFields(record) });
+}
+
+/** Question and answer as one span: it lasts from one to the other. */
+function approvalSpan(span: Span): readonly Draft[] {
+  const { attributes: a } = span;
+  const shown = textOf(a['telltale.shown']);
+  return [
+    reported('approval', SOURCE, {
+      ...envelopeOf(span, span.endNs ?? span.startNs),
+      ...approvalFields(span),
+      decision: textOf(a.decision) ?? 'asked',
+      duration_ns: a.decision === undefined ? undefined : durationNs(span),
+      attrs: attrsOf(agentAttrs(a), shown === undefined ? {} : { shown }),
+    }),
+  ];
+}
+
+function promptSpan(span: Span): readonly Draft[] {
+  const { attributes: a } = span;
+  const text = textOf(a['telltale.prompt']);
+  return [
+    reported('prompt', SOURCE, {
+      ...envelopeOf(span, span.startNs),
+      prompt: text,
+      prompt_bytes: text === undefined ? undefined : Buffer.byteLength(text),
+      attrs: attrsOf(agentAttrs(a)),
+    }),
+  ];
+}
+
+/** What the SDK tells that the conventions have no operation for. */
+const SPANS: ReadonlyMap<string, (span: Span) => readonly Draft[]> = new Map([
+  ['telltale.prompt', promptSpan],
+  ['telltale.approval', approvalSpan],
+]);
 
 function policyDecision(record: LogRecord): Draft {
   const { attributes: a } = record;
@@ -182,16 +234,27 @@ const EVENTS: ReadonlyMap<string, (record: LogRecord) => Draft> = new Map([
   ['telltale.approval', approval],
   ['telltale.policy.decision', policyDecision],
 ]);
+/** Events of the conventions that repeat what a span says, or say nothing that is recorded. */
+const NOISE: ReadonlySet<string> = new Set([
+  'gen_ai.client.inference.operation.details',
+  'gen_ai.evaluation.result',
+  'gen_ai.system.message',
+  'gen_ai.assistant.message',
+  'gen_ai.tool.message',
+  'gen_ai.choice',
+]);
 
 function mapLog(record: LogRecord): Mapped {
   const name = textOf(record.attributes['event.name']) ?? record.eventName ?? '';
+  if (NOISE.has(name)) return [];
   const event = EVENTS.get(name);
   if (event === undefined || logTimeNs(record) === undefined) return undefined;
   return [event(record)];
 }
 
 function mapSpan(span: Span): Mapped {
-  const operation = OPERATIONS.get(textOf(span.attributes['gen_ai.operation.name']) ?? '');
+  const operation =
+    SPANS.get(span.name) ?? OPERATIONS.get(textOf(span.attributes['gen_ai.operation.name']) ?? '');
   if (span.endNs === undefined && span.startNs === undefined) return undefined;
   return operation === undefined ? [] : operation(span);
 }

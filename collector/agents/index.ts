@@ -3,11 +3,13 @@ import path from 'node:path';
 import type { Adapter } from './adapter.ts';
 import { claude } from './claude/adapter.ts';
 import { codex } from './codex/adapter.ts';
+import { gemini } from './gemini/adapter.ts';
 import { genai } from './genai.ts';
+import { opencode } from './opencode/adapter.ts';
 
 export type { Adapter } from './adapter.ts';
 
-const ADAPTERS: readonly Adapter[] = [claude, codex, genai];
+const ADAPTERS: readonly Adapter[] = [claude, codex, gemini, opencode, genai];
 
 /** The name was none of the known ones. */
 export class UnknownAgentError extends Error {}

@@ -20,27 +20,22 @@ import {
   bypassSteps,
   FINAL,
   PROMPT,
-  SUB_CALL,
+  SUB_CALLS,
   SUBTASK,
 } from './claude.ts';
 import { neededAgent } from './install.ts';
-import { type AgentSession, type RecordedRun, recordAgent } from './session.ts';
+import { type AgentSession, recordAgent, runOf } from './session.ts';
+import { callsOf } from './steps.ts';
 
 const found = neededAgent('claude');
 const command = 'command' in found ? found.command : '';
 const SESSION_MS_MAX = 180_000;
 const SUB_ATTRS = { 'gen_ai.agent.name': 'general-purpose', parent_tool_call_id: 'toolu_13_agent' };
 
-const runOf = ({ runs }: AgentSession, index = 0): RecordedRun => {
-  const run = runs[index];
-  if (run === undefined) throw new Error(`there is no run ${index}`);
-  return run;
-};
-
 describe.skipIf('why' in found)('a Claude Code session', () => {
   let session: AgentSession;
   let story: Analysis;
-  const scripted = () => [...bypassSteps(session.place).flatMap(({ calls }) => calls), SUB_CALL];
+  const scripted = () => [...callsOf(bypassSteps(session.place)), ...SUB_CALLS];
   const resultsOf = (id: string) =>
     story.events.filter((event) => event.kind === 'tool.result' && event.tool_call_id === id);
 
@@ -90,7 +85,7 @@ describe.skipIf('why' in found)('a Claude Code session', () => {
     expect(new Set(inside.map(({ callId }) => callId))).toEqual(
       new Set(shells.map(({ id }) => id)),
     );
-    expectAttributed(story, inside, 'claude', 50);
+    expectAttributed(story, inside, 'claude', 40);
     expectApart(story, [
       ['toolu_11_parallel', 'parallel-A'],
       ['toolu_12_parallel', 'parallel-B'],
@@ -99,7 +94,7 @@ describe.skipIf('why' in found)('a Claude Code session', () => {
 
   it('tells the sub-agent’s doing with its parent', () => {
     for (const source of ['otlp', 'transcript', 'hook'])
-      expect(resultsOf(SUB_CALL.id)).toContainEqual(
+      expect(resultsOf(SUB_CALLS[0]?.id ?? '')).toContainEqual(
         expect.objectContaining({
           source,
           attrs: expect.objectContaining(
@@ -159,7 +154,7 @@ describe.skipIf('why' in found)('a Claude Code session with rules and a hook', (
     expect(run.exitCode, run.stderr).toBe(0);
     expectWhole(run);
     expect(session.changedConfigs).toEqual([]);
-    const scripted = allowSteps(session.place).flatMap(({ calls }) => calls);
+    const scripted = callsOf(allowSteps(session.place));
     expectCalls(story, scripted);
     expectEffects(story, scripted, session.workspace);
     const decided = scripted.map(({ id }) => [

@@ -2,63 +2,25 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { startMessages } from './model/messages.ts';
-import type { Answer, Part, Script } from './model/server.ts';
 import type { Scripted } from './script.ts';
 import type { Agent, Place } from './session.ts';
+import { play, SECOND, type Step, say, shell, step, think, together } from './steps.ts';
 
 export const PROMPT = 'Fix add() in app.py, record a todo, then check connectivity. Ω';
 export const FINAL = 'All done: add() fixed, todo recorded, connectivity checked.';
 export const SUBTASK = 'SUBAGENT-TASK: run one echo and report.';
 
-interface Step {
-  readonly parts: readonly Part[];
-  readonly calls: readonly Scripted[];
-}
-
-const call = (id: string, name: string, input: object): Part => ({ type: 'call', id, name, input });
-
-const of = (part: Part & { type: 'call' }, more: Partial<Scripted>): Scripted => ({
-  id: part.id,
-  tool: part.name,
-  outcome: 'success',
-  ...more,
-});
-
-function step(id: string, name: string, input: object, more: Partial<Scripted> = {}): Step {
-  const part = call(id, name, input) as Part & { type: 'call' };
-  return { parts: [part], calls: [of(part, more)] };
-}
-
-/** A shell command; `exitCode` absent: it is refused, and never run. */
-const bash = (id: string, command: string, exitCode?: number, more: Partial<Scripted> = {}): Step =>
-  step(
-    id,
-    'Bash',
-    { command, description: 'Scripted' },
-    {
-      command,
-      outcome: exitCode === 0 ? 'success' : exitCode === undefined ? 'denied' : 'failure',
-      ...(exitCode === undefined ? {} : { exitCode }),
-      ...more,
-    },
-  );
-
-const both = (...steps: readonly Step[]): Step => ({
-  parts: steps.flatMap(({ parts }) => parts),
-  calls: steps.flatMap(({ calls }) => calls),
-});
+const bash = (id: string, command: string, exitCode?: number, more: Partial<Scripted> = {}) =>
+  shell('Bash', id, command, exitCode, more);
 
 /** The whole session, with every permission given. */
 export function bypassSteps({ workspace: w, target, dir }: Place): readonly Step[] {
   return [
-    {
-      parts: [
-        { type: 'thinking', text: 'Let me look around first.' },
-        { type: 'text', text: 'I will look around first.' },
-        ...bash('toolu_01', 'echo hello && ls -la', 0).parts,
-      ],
-      calls: bash('toolu_01', 'echo hello && ls -la', 0, { programs: ['ls'] }).calls,
-    },
+    together(
+      think('Let me look around first.'),
+      say('I will look around first.'),
+      bash('toolu_01', 'echo hello && ls -la', 0, { programs: ['ls'] }),
+    ),
     bash('toolu_02_exit3', 'sh -c "echo out; echo err >&2; exit 3"', 3),
     bash('toolu_03_big', 'seq 1 20000', 0, { programs: ['seq'] }),
     step(
@@ -90,7 +52,7 @@ export function bypassSteps({ workspace: w, target, dir }: Place): readonly Step
       programs: ['curl'],
     }),
     bash('toolu_10_outside', `echo pwned > ${path.join(dir, 'outside/file')}`, 0),
-    both(
+    together(
       bash('toolu_11_parallel', 'echo parallel-A; sleep 0.3', 0, { programs: ['sleep'] }),
       bash('toolu_12_parallel', 'echo parallel-B; sleep 0.3', 0, { programs: ['sleep'] }),
     ),
@@ -102,18 +64,13 @@ export function bypassSteps({ workspace: w, target, dir }: Place): readonly Step
     }),
     step('toolu_14_mcp', 'mcp__lab__lookup', { key: 'alpha' }, { tool: 'lookup' }),
     step('toolu_15_unknown', 'NoSuchTool', { a: 1 }, { outcome: 'failure' }),
-    { parts: [{ type: 'text', text: FINAL }], calls: [] },
+    say(FINAL),
   ];
 }
 
 /** What the sub-agent does. */
-export const SUB_CALL: Scripted = {
-  id: 'toolu_sub_01',
-  tool: 'Bash',
-  command: 'echo from-subagent',
-  exitCode: 0,
-  outcome: 'success',
-};
+const SUB = together(say('Sub agent at work.'), bash('toolu_sub_01', 'echo from-subagent', 0));
+export const SUB_CALLS: readonly Scripted[] = SUB.calls;
 
 /** A session with rules: what is not allowed is refused, in each of the ways that there are. */
 export function allowSteps({ target }: Place): readonly Step[] {
@@ -123,33 +80,20 @@ export function allowSteps({ target }: Place): readonly Step[] {
     bash('toolu_a3_rule', `curl -sS -m 5 ${target}/ping`),
     bash('toolu_a4_hook', 'echo evil.invalid'),
     bash('toolu_a5_redirect', 'echo x > via_shell.txt'),
-    { parts: [{ type: 'text', text: FINAL }], calls: [] },
+    say(FINAL),
   ];
 }
 
-/** Plays the steps: each request gets the one after the results that it carries. */
-export function play(steps: readonly Step[], failFirst?: number): Script {
-  let failed = failFirst === undefined;
-  const before = [0];
-  for (const { calls } of steps) before.push((before.at(-1) ?? 0) + calls.length);
-  return ({ results, text, tools }): Answer => {
-    if (!tools.includes('Bash')) return [{ type: 'text', text: 'side answer' }];
-    if (text.includes('Second turn')) return [{ type: 'text', text: 'Second answer.' }];
-    if (text.includes(SUBTASK) && !text.includes('Fix add()'))
-      return results === 0
-        ? [
-            { type: 'text', text: 'Sub agent at work.' },
-            call(SUB_CALL.id, 'Bash', { command: SUB_CALL.command, description: 'Sub echo' }),
-          ]
-        : [{ type: 'text', text: 'Subagent result: fine.' }];
-    if (!failed) {
-      failed = true;
-      return { status: failFirst ?? 529 };
-    }
-    const at = before.findLastIndex((calls) => calls <= results);
-    return steps[Math.min(at, steps.length - 1)]?.parts ?? [];
-  };
-}
+const playing = (steps: readonly Step[], failFirst?: number) =>
+  startMessages(
+    play({
+      steps,
+      tool: 'Bash',
+      prompt: 'Fix add()',
+      sub: { task: SUBTASK, step: SUB },
+      ...(failFirst === undefined ? {} : { failFirst }),
+    }),
+  );
 
 const environment = (place: Place, url: string): Readonly<Record<string, string>> => ({
   CLAUDE_CONFIG_DIR: path.join(place.dir, 'home/.claude'),
@@ -175,13 +119,13 @@ function userSettings(place: Place, settings: object): string {
 
 /** All permissions given; then a second prompt in the same conversation. */
 export const bypassing = (command: string): Agent => ({
-  model: (place) => startMessages(play(bypassSteps(place), 529)),
+  model: (place) => playing(bypassSteps(place), 529),
   configure: (place) => [userSettings(place, { cleanupPeriodDays: 30 })],
   runs(place, model) {
     const env = environment(place, model.url);
     const flags = ['-p', '--dangerously-skip-permissions', '--model', 'claude-sonnet-4-5'];
     const first = [...flags, '--mcp-config', MCP_CONFIG, '--', PROMPT];
-    const second = ['--continue', ...flags, '--', 'Second turn: summarise.'];
+    const second = ['--continue', ...flags, '--', SECOND];
     return [first, second].map((args) => ({ argv: [command, ...args], env }));
   },
 });
@@ -192,7 +136,7 @@ const DENY =
 
 /** Rules and a hook of the user's own. */
 export const allowing = (command: string): Agent => ({
-  model: (place) => startMessages(play(allowSteps(place))),
+  model: (place) => playing(allowSteps(place)),
   configure: (place) => [
     userSettings(place, {
       permissions: { allow: ['Bash(echo *)'], deny: ['Bash(curl *)'] },

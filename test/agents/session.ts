@@ -41,8 +41,6 @@ export interface Run {
   readonly env: Readonly<Record<string, string>>;
   /** Flags of `telltale run`. */
   readonly flags?: readonly string[];
-  /** Sends a signal to all processes of the command when the workspace has this file. */
-  readonly killWhen?: string;
 }
 
 export interface RecordedRun extends Ended {
@@ -56,6 +54,13 @@ export interface AgentSession {
   readonly modelRequests: number;
   /** Files of the user's configuration that a run changed. */
   readonly changedConfigs: readonly string[];
+}
+
+/** One of a session's runs. */
+export function runOf({ runs }: AgentSession, index = 0): RecordedRun {
+  const run = runs[index];
+  if (run === undefined) throw new Error(`there is no run ${index}`);
+  return run;
 }
 
 /** Takes frames as an ingest service does, and keeps their events. */

@@ -121,6 +121,7 @@ export const claude: Adapter = {
   commands: ['claude'],
   joinKeys: ['TRACEPARENT', 'CLAUDE_CODE_SESSION_ID'],
   fileSource: SOURCE,
+  telemetryFirst: true,
   prepare,
   mapper(startNs) {
     const state = createClaudeState();

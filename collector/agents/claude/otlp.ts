@@ -114,6 +114,7 @@ function toolDecision({ a, envelope, callId, call, state }: Seen): readonly Draf
   const [by = 'unknown', scope] = DECIDERS[String(a.source)] ?? [];
   const held = state.refusals.get(callId ?? '')?.fields;
   call.decided = true;
+  if (a.decision === 'reject') call.denied = true;
   state.refusals.delete(callId ?? '');
   const params = parseObject(a.tool_parameters) ?? {};
   const { tool } = toolName(a.tool_name);

@@ -81,10 +81,10 @@ function toolResult(block: Loose, seen: Seen): readonly Draft[] {
   const failed = block.is_error === true;
   const { exitCode, rest } = failed ? readFailure(call.tool, text) : { rest: text };
   // A hook told of its beginning and of no end: it was stopped in between.
-  const stopped = call.begun === true && call.ran !== true && !text.startsWith(NOT_RUN);
+  const stopped = call.begun === true && !text.startsWith(NOT_RUN);
   const by =
     failed && exitCode === undefined && call.ran !== true
-      ? (refusedBy(text) ?? (stopped ? 'unknown' : undefined))
+      ? (refusedBy(text) ?? (stopped || call.denied === true ? 'unknown' : undefined))
       : undefined;
   const mine = { ...envelope, turn_id: envelope.turn_id ?? call.turn };
   if (by !== undefined) refuse(state, id, SOURCE, mine, { decided_by: by, reason: text });

@@ -1,0 +1,126 @@
+/**
+ * What one recording of Gemini CLI remembers. Its logs have no call id, so a call is found again by
+ * its tool and arguments, which the model's answer and the session file give with the id.
+ */
+import { type Calls, callOf, createCalls, type Subagent } from '../calls.ts';
+import { boundedMap, isObject, jsonText, textOf } from '../draft.ts';
+
+const ENTRIES_MAX = 20_000;
+
+export interface GeminiState {
+  readonly calls: Calls;
+  /** Calls by tool and arguments, in order, that no log has been tied to yet. */
+  readonly waiting: Map<string, string[]>;
+  /** The approval mode in force, by session. */
+  readonly policy: Map<string, string>;
+  /** Messages and calls that were told already: the session file repeats them as they change. */
+  readonly told: Map<string, true>;
+}
+
+/** An empty memory. */
+export const createGeminiState = (): GeminiState => ({
+  calls: createCalls(),
+  waiting: boundedMap(ENTRIES_MAX),
+  policy: boundedMap(ENTRIES_MAX),
+  told: boundedMap(ENTRIES_MAX),
+});
+
+/** Whether this is the first time that `key` is told. */
+export function once(state: GeminiState, key: string): boolean {
+  if (state.told.has(key)) return false;
+  state.told.set(key, true);
+  return true;
+}
+
+/** Arguments in one form, whatever the layout and the order of keys. */
+function normal(args: unknown): string {
+  let value = args;
+  if (typeof args === 'string')
+    try {
+      value = JSON.parse(args);
+    } catch {
+      return args;
+    }
+  return (
+    JSON.stringify(value, (_key, inner: unknown) =>
+      isObject(inner)
+        ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+        : inner,
+    ) ?? ''
+  );
+}
+
+const keyOf = (tool: string, args: unknown): string => `${tool} ${normal(args)}`;
+
+export interface Asked {
+  readonly tool?: string;
+  readonly arguments?: string;
+  readonly command?: string;
+}
+
+const WRAPPER = /^\s*(?:\S+\/)?(?:sh|bash|zsh)\s+-c\s+/i;
+/** What a backslash protects between double quotes. */
+const ESCAPED = /\\(["\\$`])/g;
+
+/**
+ * The command as it is run: Gemini CLI takes a shell around it away (`sh -c "…"`) and runs what is
+ * inside in its own. The arguments keep what the model asked for.
+ */
+export function unwrapped(command: string): string {
+  const wrapper = WRAPPER.exec(command);
+  if (wrapper === null) return command;
+  const inner = command.slice(wrapper[0].length).trim();
+  const quote = inner[0];
+  if (inner.length < 2 || (quote !== '"' && quote !== "'") || !inner.endsWith(quote)) return inner;
+  const text = inner.slice(1, -1);
+  return quote === '"' ? text.replace(ESCAPED, '$1') : text;
+}
+
+/** What a call asks for; `args` is an object, or its JSON. */
+export function asked(name: unknown, args: unknown): Asked {
+  const tool = textOf(name);
+  const text = jsonText(args);
+  const input = typeof args === 'string' ? safeObject(args) : args;
+  const shell = tool === 'run_shell_command' && isObject(input);
+  const given = shell ? textOf(input.command) : undefined;
+  const command = given === undefined ? undefined : unwrapped(given);
+  return {
+    ...(tool === undefined ? {} : { tool }),
+    ...(text === undefined ? {} : { arguments: text }),
+    ...(command === undefined ? {} : { command }),
+  };
+}
+
+function safeObject(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Remembers a call by its id; the first channel that tells of it puts it in line for its log. */
+export function remember(
+  state: GeminiState,
+  id: string,
+  name: unknown,
+  args: unknown,
+  subagent?: Subagent,
+): Asked {
+  const all = asked(name, args);
+  const fresh = !state.calls.has(id);
+  callOf(state.calls, id, { ...all, ...(subagent === undefined ? {} : { subagent }) });
+  if (fresh && all.tool !== undefined) {
+    const key = keyOf(all.tool, args);
+    const line = state.waiting.get(key);
+    if (line === undefined) state.waiting.set(key, [id]);
+    else line.push(id);
+  }
+  return all;
+}
+
+/** The id of the call that a log without one is about; the oldest of equal ones. */
+export function takeId(state: GeminiState, name: unknown, args: unknown): string | undefined {
+  const tool = textOf(name);
+  return tool === undefined ? undefined : state.waiting.get(keyOf(tool, args))?.shift();
+}
