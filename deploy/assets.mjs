@@ -17,6 +17,9 @@ const ENDINGS = new Set([
   '.svg',
   '.yaml',
   '.yml',
+  // The native supervisor is compiled where it is run.
+  '.c',
+  '.h',
 ]);
 /** Generated for readers; nothing loads them at run time. */
 const LEFT_OUT = new Set(['schemas/json', 'schemas/lock.json']);

@@ -2,6 +2,7 @@
 import type { CaptureDeps, Captured, Handler } from './capture.ts';
 import { signed } from './capture.ts';
 import type { Address } from './memory.ts';
+import { FILE_SHAPES } from './shapes.ts';
 import {
   AT_FDCWD,
   AT_REMOVEDIR,
@@ -25,38 +26,8 @@ const OPEN_HOW_BYTES = 16;
 const fileIndex = new Map<FileOp, number>(FILE_OPS.map((op, index) => [op, index]));
 const indexOf = (op: FileOp) => fileIndex.get(op) ?? 0;
 
-/** Where arguments stand: [path], [dirfd, path]; and of the second path, where there is one. */
-interface Shape {
-  readonly op: FileOp;
-  readonly path: number;
-  readonly dirfd?: number;
-  readonly path2?: number;
-  readonly dirfd2?: number;
-  readonly mode?: number;
-}
-
-const SHAPES: readonly (readonly [number, Shape])[] = [
-  [SYS.rename, { op: 'rename', path: 0, path2: 1 }],
-  [SYS.renameat, { op: 'rename', dirfd: 0, path: 1, dirfd2: 2, path2: 3 }],
-  [SYS.renameat2, { op: 'rename', dirfd: 0, path: 1, dirfd2: 2, path2: 3 }],
-  [SYS.link, { op: 'link', path: 0, path2: 1 }],
-  [SYS.linkat, { op: 'link', dirfd: 0, path: 1, dirfd2: 2, path2: 3 }],
-  [SYS.symlink, { op: 'symlink', path: 0, path2: 1 }],
-  [SYS.symlinkat, { op: 'symlink', path: 0, dirfd2: 1, path2: 2 }],
-  [SYS.unlink, { op: 'delete', path: 0 }],
-  [SYS.rmdir, { op: 'rmdir', path: 0 }],
-  [SYS.mkdir, { op: 'mkdir', path: 0, mode: 1 }],
-  [SYS.mkdirat, { op: 'mkdir', dirfd: 0, path: 1, mode: 2 }],
-  [SYS.truncate, { op: 'truncate', path: 0 }],
-  [SYS.mknod, { op: 'mknod', path: 0, mode: 1 }],
-  [SYS.mknodat, { op: 'mknod', dirfd: 0, path: 1, mode: 2 }],
-  [SYS.chmod, { op: 'mode', path: 0, mode: 1 }],
-  [SYS.fchmodat, { op: 'mode', dirfd: 0, path: 1, mode: 2 }],
-  [SYS.fchmodat2, { op: 'mode', dirfd: 0, path: 1, mode: 2 }],
-];
-
 export function fileHandlers(deps: CaptureDeps): [number, Handler][] {
-  const shaped = SHAPES.map(([number, shape]): [number, Handler] => [
+  const shaped = FILE_SHAPES.map(([number, shape]): [number, Handler] => [
     number,
     (call, process) => {
       const mode = shape.mode === undefined ? NO_NUMBER : call.low(shape.mode) & MODE_BITS;

@@ -19,6 +19,7 @@ import {
 } from './syscalls.ts';
 
 const RET_NOTIFY = 0x7fc00000;
+const RET_TRACE = 0x7ff00000;
 const RET_ALLOW = 0x7fff0000;
 const RET_ERRNO_0 = 0x00050000;
 
@@ -40,6 +41,8 @@ export interface FilterOptions {
   readonly notifyExit: boolean;
   /** Answer PR_SET_DUMPABLE(0) with success and do nothing: else its memory can't be read. */
   readonly keepDumpable: boolean;
+  /** Stop for a tracer instead of a listener; it sees new programs and ends by itself. */
+  readonly ptrace?: boolean;
 }
 
 type Instruction = readonly [code: number, yes: number, no: number, k: number];
@@ -116,6 +119,14 @@ const whenOneOf = (number: number, argument: number, values: readonly number[]) 
 
 /** The filter's instructions. */
 export function filterProgram(options: FilterOptions): readonly Instruction[] {
+  const program = notifying(options);
+  if (!options.ptrace) return program;
+  return program.map(([code, yes, no, k]) =>
+    code === RETURN && k === RET_NOTIFY ? ret(RET_TRACE) : [code, yes, no, k],
+  );
+}
+
+function notifying(options: FilterOptions): Instruction[] {
   return [
     load(OFFSET_ARCH),
     [JUMP_EQUAL, 1, 0, ARCH_X86_64],
@@ -135,12 +146,7 @@ export function filterProgram(options: FilterOptions): readonly Instruction[] {
       ret(RET_NOTIFY),
       ret(RET_ALLOW),
     ]),
-    ...when(SYS.arch_prctl, [
-      load(offsetLow(0)),
-      [JUMP_EQUAL, 0, 1, ARCH_SET_FS],
-      ret(RET_NOTIFY),
-      ret(RET_ALLOW),
-    ]),
+    ...(options.ptrace ? [] : firstOfProgram()),
     ...whenBits(SYS.chmod, 1, MODE_BITS_WATCHED),
     ...whenBits(SYS.fchmod, 1, MODE_BITS_WATCHED),
     ...whenBits(SYS.fchmodat, 2, MODE_BITS_WATCHED),
@@ -155,6 +161,15 @@ export function filterProgram(options: FilterOptions): readonly Instruction[] {
     ...(options.keepDumpable ? pretendDumpable() : []),
     ret(RET_ALLOW),
   ];
+}
+
+function firstOfProgram(): Instruction[] {
+  return when(SYS.arch_prctl, [
+    load(offsetLow(0)),
+    [JUMP_EQUAL, 0, 1, ARCH_SET_FS],
+    ret(RET_NOTIFY),
+    ret(RET_ALLOW),
+  ]);
 }
 
 function pretendDumpable(): Instruction[] {

@@ -11,8 +11,13 @@ import { syscallFields } from './guarded.ts';
 import { createTree } from './tree.ts';
 import { EVASIONS, FLAG_RACEABLE, FRAME, type Frame, type Hello, NO_NUMBER } from './wire.ts';
 
-export const SOURCE = 'seccomp';
-export const RUNG = 1;
+/** Which sensor the events are of, and on which rung of the ladder it stands. */
+export interface Origin {
+  readonly source: string;
+  readonly rung: number;
+}
+export const SECCOMP: Origin = { source: 'seccomp', rung: 1 };
+export const PTRACE: Origin = { source: 'ptrace', rung: 2 };
 
 export interface InterpretOptions {
   /** Environment variables that an `exec` event reports; a last `*` stands for any ending. */
@@ -24,6 +29,8 @@ export interface InterpretOptions {
    * own (`attrs.own`). They are never left out: the agent can put programs there as well.
    */
   readonly ownPaths?: readonly string[];
+  /** Rung 1 where nothing else is said. */
+  readonly origin?: Origin;
 }
 
 type Common = Pick<
@@ -67,6 +74,7 @@ export function createTimes(hello: Pick<Hello, 'monotonicNs' | 'wallNs'>) {
 }
 
 export function createInterpreter(hello: Hello, options: InterpretOptions): Interpreter {
+  const { source, rung } = options.origin ?? SECCOMP;
   const tree = createTree(options.toolCallKey);
   const states = new Map<number, State>();
   const timeOf = createTimes(hello);
@@ -87,7 +95,7 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
     const ppid = tree.ppid(frame.pid);
     return {
       ts: timeOf(frame.sec, frame.nsec),
-      source: SOURCE,
+      source,
       ...(frame.pid === 0 ? {} : { pid: frame.pid }),
       ...(ppid === 0 ? {} : { ppid }),
       ...tree.attribution(frame.pid),
@@ -161,8 +169,8 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
       kind: 'sensor',
       ...common(frame),
       assurance: 'observed',
-      sensor_name: SOURCE,
-      sensor_rung: RUNG,
+      sensor_name: source,
+      sensor_rung: rung,
       coverage: 'complete',
       reason: `answered ENOSYS to what it could not have seen: ${EVASIONS[frame.a]}`,
     },
@@ -185,7 +193,13 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
   const interpret = (frame: Frame): Draft[] => {
     switch (frame.type) {
       case FRAME.process:
-        tree.born(frame.pid, frame.a, nsOf(frame), readKeys(frame.parts[0] ?? NOTHING));
+        tree.born(
+          frame.pid,
+          frame.a,
+          nsOf(frame),
+          readKeys(frame.parts[0] ?? NOTHING),
+          frame.b === 1,
+        );
         return [];
       case FRAME.go:
         // The command begins here: what the launcher did before is not its age.

@@ -10,8 +10,7 @@ import {
   exitOf,
   type Interpreter,
   type InterpretOptions,
-  RUNG,
-  SOURCE,
+  SECCOMP,
 } from './interpret.ts';
 import type { LaunchFault } from './launch.ts';
 import { probeFaults } from './probe.ts';
@@ -41,6 +40,8 @@ export interface Recording {
 
 export interface RecordingDeps extends Partial<InterpretOptions> {
   readonly log: Log;
+  /** What a supervisor writes first that takes over from a killed one; see `wire.ts`. */
+  readonly mark?: Buffer;
 }
 
 export interface RecordingEvents {
@@ -51,7 +52,8 @@ export interface RecordingEvents {
 
 export function createRecording(deps: RecordingDeps, sink: Sink, on: RecordingEvents): Recording {
   const { log } = deps;
-  const reader = createFrameReader();
+  const { source, rung } = deps.origin ?? SECCOMP;
+  const reader = createFrameReader(deps.mark);
   let hello: Hello | undefined;
   let interpreter: Interpreter | undefined;
   let timeOf: (sec: number, nsec: number) => string = () => '';
@@ -73,10 +75,10 @@ export function createRecording(deps: RecordingDeps, sink: Sink, on: RecordingEv
   const sensor = (ts: string, fields: Partial<DraftOf<'sensor'>>): Draft => ({
     kind: 'sensor',
     ts,
-    source: SOURCE,
+    source,
     assurance: 'observed',
-    sensor_name: SOURCE,
-    sensor_rung: RUNG,
+    sensor_name: source,
+    sensor_rung: rung,
     coverage,
     ...fields,
   });
@@ -90,7 +92,7 @@ export function createRecording(deps: RecordingDeps, sink: Sink, on: RecordingEv
     probe = undefined;
     if (faults.length > 0) {
       coverage = 'partial';
-      log.warn('sensor_partial', { sensor: SOURCE, reason: faults.join('; ') });
+      log.warn('sensor_partial', { sensor: source, reason: faults.join('; ') });
     }
     const attrs = {
       ...(hello?.noNewPrivs ? { no_new_privs: 'set-user-id programs do not elevate' } : {}),
@@ -109,15 +111,26 @@ export function createRecording(deps: RecordingDeps, sink: Sink, on: RecordingEv
     const reason = `recording stopped while ${frame.a} processes still ran: ${frame.parts[0]}`;
     batch.push(sensor(timeOf(frame.sec, frame.nsec), { coverage: 'none', reason }));
   };
-  const gap = (reason: string): Draft => ({
+  const gap = (fields: Pick<DraftOf<'gap'>, 'gap_reason' | 'gap_count' | 'reason'>): Draft => ({
     kind: 'gap',
     ts: lastTs,
-    source: SOURCE,
+    source,
     assurance: 'observed',
-    gap_reason: 'sensor_lost',
-    sensor_name: SOURCE,
-    reason,
+    sensor_name: source,
+    ...fields,
   });
+  /** A gap of which nobody can say how much is in it. */
+  const unseen = (reason: string): Draft => gap({ gap_reason: 'sensor_lost', reason });
+  const dropped = (count: number): Draft => {
+    const reason = 'the collector took nothing for too long; the command went on';
+    log.error('sensor_overrun', { sensor: source, count });
+    return gap({ gap_reason: 'sensor_overrun', gap_count: count, reason });
+  };
+  const resumed = (reason: string): Draft[] => {
+    log.error('sensor_replaced', { sensor: source, reason });
+    const again = { reason: 'a new supervisor goes on' };
+    return [unseen(reason), sensor(lastTs, again)];
+  };
 
   /** Only the main process's end has to wait for the sink. */
   const control = (frame: Frame): Promise<void> | void => {
@@ -138,14 +151,22 @@ export function createRecording(deps: RecordingDeps, sink: Sink, on: RecordingEv
       case FRAME.mainExit:
         mainGone = true;
         return deliver().then(() => on.mainExit(exitOf(frame.a)));
+      case FRAME.dropped:
+        batch.push(dropped(frame.a));
+        return;
+      case FRAME.resumed:
+        batch.push(...resumed(String(frame.parts[0])));
+        return;
       case FRAME.end:
         return finish(frame);
     }
   };
   const takeFrame = (frame: Frame): Promise<void> | void => {
+    // A successor writes once more what the one before it may not have written whole.
+    if (frame.number < numbered) return;
     if (frame.number !== numbered) {
       log.error('sensor_frames_missing', { expected: numbered, got: frame.number });
-      batch.push(gap(`frames ${numbered} to ${frame.number - 1} of the supervisor are missing`));
+      batch.push(unseen(`frames ${numbered} to ${frame.number - 1} of the supervisor are missing`));
     }
     numbered = (frame.number + 1) >>> 0;
     if (interpreter !== undefined) {
@@ -168,9 +189,9 @@ export function createRecording(deps: RecordingDeps, sink: Sink, on: RecordingEv
       const rest = reader.restBytes();
       const torn = rest === 0 ? '' : `; a torn frame of ${rest} bytes was left`;
       const reason = `the supervisor's stream broke off${torn}: what the command does is not seen`;
-      log.error('sensor_lost', { sensor: SOURCE, pid: hello?.pid, reason });
+      log.error('sensor_lost', { sensor: source, pid: hello?.pid, reason });
       if (hello === undefined) return;
-      batch.push(gap(reason));
+      batch.push(unseen(reason));
       await deliver();
     },
     pid: () => hello?.pid ?? 0,

@@ -5,14 +5,17 @@
  * blocks, and the command waits at its next recorded call. Nothing is dropped.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { Draft, Log } from '#schemas';
 import { CommandError, SensorError } from './errors.ts';
-import type { InterpretOptions } from './interpret.ts';
-import { createRecording, type Exited, type Sink } from './recording.ts';
+import { MARK_BYTES, specBytes } from './helper.ts';
+import { type InterpretOptions, PTRACE } from './interpret.ts';
+import { hasExitState } from './kernel.ts';
+import { createRecording, type Exited, type RecordingDeps, type Sink } from './recording.ts';
 import type { SupervisorSpec } from './supervisor.ts';
 
 export { CommandError, SensorError, type SensorReason } from './errors.ts';
@@ -50,7 +53,15 @@ export interface SeccompDeps extends Partial<InterpretOptions> {
   readonly log: Log;
   /** False: as if the kernel kept no exit state (before 6.15); for tests. */
   readonly exitState?: boolean;
+  /** The compiled native supervisor (`helper.ts`); without it TypeScript does its work. */
+  readonly helper?: string;
+  /** Rung 2 instead of rung 1; needs the helper. */
+  readonly ptrace?: boolean;
+  /** How long a collector that takes nothing holds the command up before stops are only counted. */
+  readonly blockMsMax?: number;
 }
+
+const BLOCK_MS_MAX = 30_000;
 
 const LOST_POLL_MS = 200;
 
@@ -64,8 +75,10 @@ export function createSeccompSensor(deps: SeccompDeps): SeccompSensor {
           `the seccomp sensor is built for Linux on x86_64, not ${process.platform} ${process.arch}`,
         );
       if (command.argv.length === 0) throw new CommandError('EINVAL', 'no command was given');
-      const child = startSupervisor(deps, command);
-      return follow(deps, child, sink);
+      const mark = randomBytes(MARK_BYTES);
+      const child = startSupervisor(deps, command, mark);
+      const origin = deps.ptrace ? { origin: PTRACE } : {};
+      return follow({ ...deps, ...origin, mark }, child, sink);
     },
   };
 }
@@ -79,25 +92,31 @@ function nodeArguments(name: string): [string, ...string[]] {
   return ['--conditions=telltale-source', '--import', `file://${loader}`, file];
 }
 
-function startSupervisor(deps: SeccompDeps, command: Command): ChildProcess {
-  const { joinKeys = [], toolCallKey } = deps;
-  const child = spawn(process.execPath, nodeArguments('supervisor'), {
+function startSupervisor(deps: SeccompDeps, command: Command, mark: Buffer): ChildProcess {
+  const { helper, joinKeys = [], toolCallKey } = deps;
+  const [program, ...args]: [string, ...string[]] =
+    helper === undefined ? [process.execPath, ...nodeArguments('supervisor')] : [helper];
+  const child = spawn(program, args, {
     stdio: ['inherit', 'inherit', 'inherit', 'pipe', 'pipe'],
     // The command's environment is not the supervisor's: NODE_OPTIONS, for one, must not act here.
     env: {},
   });
-  const spec: SupervisorSpec = {
-    argv: command.argv,
-    env: command.env,
-    cwd: command.cwd,
-    launcher: [process.execPath, ...nodeArguments('launcher')],
-    keys: [...new Set([...joinKeys, toolCallKey].filter((key) => key !== undefined))],
-    exitState: deps.exitState ?? true,
-  };
+  const keys = [...new Set([...joinKeys, toolCallKey].filter((key) => key !== undefined))];
+  const exitState = deps.exitState ?? true;
+  const { argv, env, cwd } = command;
   const control = child.stdio[4] as Writable;
   // A supervisor that is gone is found on its event stream; this pipe's error says no more.
   control.on('error', () => {});
-  control.write(`${JSON.stringify(spec)}\n`);
+  if (helper === undefined) {
+    const launcher: [string, ...string[]] = [process.execPath, ...nodeArguments('launcher')];
+    const spec: SupervisorSpec = { argv, env, cwd, launcher, keys, exitState };
+    control.write(`${JSON.stringify(spec)}\n`);
+    return child;
+  }
+  const root = process.geteuid?.() === 0;
+  const blockMs = deps.blockMsMax ?? BLOCK_MS_MAX;
+  const kernel = { exitState: exitState && hasExitState(), ptrace: deps.ptrace ?? false, root };
+  control.write(specBytes({ argv, env, cwd, keys, ...kernel, blockMs, mark }));
   return child;
 }
 
@@ -115,7 +134,7 @@ function deferred<T>() {
 }
 
 /** Reads the supervisor's frames; resolves when the command runs. */
-async function follow(deps: SeccompDeps, child: ChildProcess, sink: Sink): Promise<Running> {
+async function follow(deps: RecordingDeps, child: ChildProcess, sink: Sink): Promise<Running> {
   const events = child.stdio[3] as Readable;
   const control = child.stdio[4] as Writable;
   const started = deferred<void>();

@@ -5,10 +5,10 @@
  * and later perhaps a line `stop`. When the collector is gone it ends, so that nothing can be done
  * unrecorded: calls of the filter then fail with ENOSYS.
  */
-import { release } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { type Call, type Captured, createCapture } from './capture.ts';
 import { createKeyPicker } from './environ.ts';
+import { hasExitState } from './kernel.ts';
 import {
   type Launched,
   type LauncherCommand,
@@ -86,14 +86,6 @@ function readSpec(libc: Libc): SupervisorSpec {
     text += more;
   }
   return JSON.parse(text) as SupervisorSpec;
-}
-
-/** PIDFD_GET_INFO tells exit states from Linux 6.15 on; older kernels ignore the wish silently. */
-function hasExitState(): boolean {
-  const [major = 0, minor = 0] = release()
-    .split('.')
-    .map((part) => Number.parseInt(part, 10));
-  return major > 6 || (major === 6 && minor >= 15);
 }
 
 /** Answers one notification at a time. */

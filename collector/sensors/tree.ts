@@ -25,7 +25,13 @@ interface Node {
 
 export interface Tree {
   /** A process is seen for the first time; its parent was announced before, unless unknown. */
-  born(pid: number, ppid: number, sinceNs: number, keys?: Readonly<Record<string, string>>): void;
+  born(
+    pid: number,
+    ppid: number,
+    sinceNs: number,
+    keys?: Readonly<Record<string, string>>,
+    again?: boolean,
+  ): void;
   /** A program was started in `pid` with these join keys. */
   started(pid: number, keys: Readonly<Record<string, string>>): void;
   /** From now on `pid` and all that it starts are the collector's own. */
@@ -59,8 +65,11 @@ export function createTree(toolCallKey: string | undefined): Tree {
         };
 
   return {
-    born(pid, ppid, sinceNs, keys) {
+    born(pid, ppid, sinceNs, keys, again = false) {
       const parent = nodes.get(ppid);
+      const before = nodes.get(pid);
+      // Announced again by a new supervisor; its first parent is the one that counts.
+      if (again && before !== undefined) return;
       const attribution = (keys && byKey(keys)) ?? inherited(parent?.attribution);
       nodes.set(pid, { pid, ppid, sinceNs, attribution, own: parent?.own ?? false });
     },

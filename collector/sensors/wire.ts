@@ -89,6 +89,8 @@ const HEADER_BYTES = 36;
 /** Nothing that the kernel allows is longer: argv and environment are at most 6 MiB. */
 const FRAME_BYTES_MAX = 64 * 1024 * 1024;
 
+const NOTHING = Buffer.alloc(0);
+
 /** What `hello` carries. */
 export interface Hello {
   readonly pid: number;
@@ -206,8 +208,12 @@ export interface FrameReader {
   readonly restBytes: () => number;
 }
 
-/** Cuts a byte stream into frames; the parts are views on the chunks, so use them at once. */
-export function createFrameReader(): FrameReader {
+/**
+ * Cuts a byte stream into frames; the parts are views on the chunks, so use them at once. `mark` is
+ * what a supervisor writes first that takes over from one that was killed: a torn frame before it
+ * is given up. It is random and unknown to the command, so that no frame can hold it.
+ */
+export function createFrameReader(mark?: Buffer): FrameReader {
   let pieces: Buffer[] = [];
   let held = 0;
   let need = 4;
@@ -230,13 +236,31 @@ export function createFrameReader(): FrameReader {
     held = bytes.length - at;
     return frames;
   };
+  /** Whether the mark is in `chunk`, or begins in what is held and ends in it. */
+  const isMarked = (chunk: Buffer): boolean => {
+    if (mark === undefined) return false;
+    const before = pieces.at(-1)?.subarray(1 - mark.length) ?? NOTHING;
+    const seam = Buffer.concat([before, chunk.subarray(0, mark.length - 1)]);
+    return seam.includes(mark) || chunk.includes(mark);
+  };
+  const push = (chunk: Buffer): Frame[] => {
+    const marked = isMarked(chunk);
+    pieces.push(chunk);
+    held += chunk.length;
+    if (marked && mark !== undefined) {
+      const all = Buffer.concat(pieces);
+      const at = all.indexOf(mark);
+      const frames = take(all.subarray(0, at));
+      pieces = [];
+      held = 0;
+      need = 4;
+      return [...frames, ...push(all.subarray(at + mark.length))];
+    }
+    if (held < need) return [];
+    return take(pieces.length === 1 ? chunk : Buffer.concat(pieces));
+  };
   return {
-    push(chunk) {
-      pieces.push(chunk);
-      held += chunk.length;
-      if (held < need) return [];
-      return take(pieces.length === 1 ? chunk : Buffer.concat(pieces));
-    },
+    push,
     restBytes: () => held,
   };
 }

@@ -2,14 +2,14 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { BASE_ENV, here, recordRun, scratchDir } from './recorder.ts';
+import { BASE_ENV, here, RUNGS, scratchDir } from './recorder.ts';
 
-const dir = here ? scratchDir() : '';
-afterAll(() => dir !== '' && fs.rmSync(dir, { recursive: true, force: true }));
 const KEY = 'CODEX_TOOL_CALL_ID';
-const deps = { joinKeys: [KEY, 'TRACEPARENT'], toolCallKey: KEY, cwd: dir };
 
-describe.skipIf(!here)('attribution', () => {
+describe.skipIf(!here).each(RUNGS)('attribution, %s', (_form, recordRun) => {
+  const dir = here ? scratchDir() : '';
+  afterAll(() => dir !== '' && fs.rmSync(dir, { recursive: true, force: true }));
+  const deps = { joinKeys: [KEY, 'TRACEPARENT'], toolCallKey: KEY, cwd: dir };
   it('follows the environment key down the tree, and nothing leads out of it', async () => {
     const script = [
       'echo 0 > none',

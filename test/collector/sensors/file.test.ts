@@ -4,20 +4,18 @@ import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { SYS } from '../../../collector/sensors/syscalls.ts';
 import { withCalls } from './calls.ts';
-import { here, type Recorded, recordRun, scratchDir } from './recorder.ts';
-
-const dir = here ? scratchDir() : '';
-afterAll(() => dir !== '' && fs.rmSync(dir, { recursive: true, force: true }));
-const at = (name: string) => path.join(dir, name);
+import { here, type Recorded, RUNGS, scratchDir } from './recorder.ts';
 
 /** What was done below the test's directory, in order: operation, path, second path. */
-const done = (got: Recorded) =>
-  got
-    .of('file')
-    .filter((e) => e.file_path.startsWith(dir) || e.file_target_path?.startsWith(dir))
-    .map((e) => [e.file_op, e.file_path, e.file_target_path ?? e.file_mode ?? '']);
-
-describe.skipIf(!here)('files', () => {
+describe.skipIf(!here).each(RUNGS)('files, %s', (_form, recordRun) => {
+  const dir = here ? scratchDir() : '';
+  afterAll(() => dir !== '' && fs.rmSync(dir, { recursive: true, force: true }));
+  const done = (got: Recorded) =>
+    got
+      .of('file')
+      .filter((e) => e.file_path.startsWith(dir) || e.file_target_path?.startsWith(dir))
+      .map((e) => [e.file_op, e.file_path, e.file_target_path ?? e.file_mode ?? '']);
+  const at = (name: string) => path.join(dir, name);
   it('records every way a shell changes files, relative to where it stands', async () => {
     const script = [
       'mkdir -m 700 d',

@@ -5,12 +5,11 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SYS } from '../../../collector/sensors/syscalls.ts';
 import { withCalls } from './calls.ts';
-import { here, recordRun, scratchDir } from './recorder.ts';
+import { here, RUNGS, scratchDir } from './recorder.ts';
 
-const dir = here ? scratchDir() : '';
-afterAll(() => dir !== '' && fs.rmSync(dir, { recursive: true, force: true }));
-
-describe.skipIf(!here)('a guarded call', () => {
+describe.skipIf(!here).each(RUNGS)('a guarded call, %s', (_form, recordRun) => {
+  const dir = here ? scratchDir() : '';
+  afterAll(() => dir !== '' && fs.rmSync(dir, { recursive: true, force: true }));
   const made: Record<string, unknown>[] = [];
   beforeAll(async () => {
     const got = await recordRun(
@@ -63,9 +62,13 @@ describe.skipIf(!here)('a guarded call', () => {
   });
 });
 
-describe.skipIf(!here || !fs.existsSync('/usr/bin/cc'))('a program in memory only', () => {
-  it('is an exec by its memory file', async () => {
-    const source = `
+describe.skipIf(!here || !fs.existsSync('/usr/bin/cc')).each(RUNGS)(
+  'a program in memory only, %s',
+  (_form, recordRun) => {
+    const dir = here ? scratchDir() : '';
+    afterAll(() => dir !== '' && fs.rmSync(dir, { recursive: true, force: true }));
+    it('is an exec by its memory file', async () => {
+      const source = `
       #define _GNU_SOURCE
       #include <sys/mman.h>
       #include <unistd.h>
@@ -79,22 +82,22 @@ describe.skipIf(!here || !fs.existsSync('/usr/bin/cc'))('a program in memory onl
         fexecve(to, argv, environ);
         return 1;
       }`;
-    const program = path.join(dir, 'fileless');
-    fs.writeFileSync(`${program}.c`, source);
-    execFileSync('cc', ['-o', program, `${program}.c`]);
-    const got = await recordRun([program], { cwd: dir });
-    expect(got.exit.code).toBe(0);
-    expect(got.of('exec').at(-1)).toMatchObject({
-      exe: '/memfd:hidden (deleted)',
-      argv: ['looks-harmless'],
-      outcome: 'success',
-      assurance: 'verified',
+      const program = path.join(dir, 'fileless');
+      fs.writeFileSync(`${program}.c`, source);
+      execFileSync('cc', ['-o', program, `${program}.c`]);
+      const got = await recordRun([program], { cwd: dir });
+      expect(got.exit.code).toBe(0);
+      expect(got.of('exec').at(-1)).toMatchObject({
+        exe: '/memfd:hidden (deleted)',
+        argv: ['looks-harmless'],
+        outcome: 'success',
+        assurance: 'verified',
+      });
+      expect(got.of('syscall')).toMatchObject([{ syscall: 'memfd_create', file_path: 'hidden' }]);
     });
-    expect(got.of('syscall')).toMatchObject([{ syscall: 'memfd_create', file_path: 'hidden' }]);
-  });
 
-  it('says of a call by one of several threads that it could have been changed', async () => {
-    const source = `
+    it('says of a call by one of several threads that it could have been changed', async () => {
+      const source = `
       #include <pthread.h>
       #include <fcntl.h>
       #include <unistd.h>
@@ -105,13 +108,14 @@ describe.skipIf(!here || !fs.existsSync('/usr/bin/cc'))('a program in memory onl
         close(open("two", O_CREAT | O_WRONLY, 0644));
         return 0;
       }`;
-    const program = path.join(dir, 'threads');
-    fs.writeFileSync(`${program}.c`, source);
-    execFileSync('cc', ['-pthread', '-o', program, `${program}.c`]);
-    const got = await recordRun([program], { cwd: dir });
-    const attrs = Object.fromEntries(
-      got.of('file').map((event) => [path.basename(event.file_path), event.attrs]),
-    );
-    expect(attrs).toEqual({ one: undefined, two: { raceable: 'threads' } });
-  });
-});
+      const program = path.join(dir, 'threads');
+      fs.writeFileSync(`${program}.c`, source);
+      execFileSync('cc', ['-pthread', '-o', program, `${program}.c`]);
+      const got = await recordRun([program], { cwd: dir });
+      const attrs = Object.fromEntries(
+        got.of('file').map((event) => [path.basename(event.file_path), event.attrs]),
+      );
+      expect(attrs).toEqual({ one: undefined, two: { raceable: 'threads' } });
+    });
+  },
+);

@@ -6,17 +6,28 @@ import { createSeccompSensor, SensorError } from '../../../collector/sensors/sec
 import { SYS } from '../../../collector/sensors/syscalls.ts';
 import { fakeLog } from '../../fakes/ports.ts';
 import { call64, openBy32Bit, writeElf } from './elf.ts';
-import { BASE_ENV, here, recordRun, scratchDir } from './recorder.ts';
+import { BASE_ENV, FORMS, here, scratchDir } from './recorder.ts';
 
-const dir = here ? scratchDir() : '';
-afterAll(() => dir !== '' && fs.rmSync(dir, { recursive: true, force: true }));
-const at = (name: string) => path.join(dir, name);
 const ENOSYS = 38;
 
 /** Parent of a living process. */
 function parentOf(pid: number): number {
   const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
   return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+}
+
+/** The supervisor of a command: a child of the keeper that is named as it is, and no command. */
+function supervisorOf(main: number): number {
+  for (let keeper = parentOf(main); keeper > 1; keeper = parentOf(keeper)) {
+    if (parentOf(keeper) !== process.pid) continue;
+    const children = fs.readFileSync(`/proc/${keeper}/task/${keeper}/children`, 'latin1');
+    const supervisor = children
+      .trim()
+      .split(' ')
+      .find((pid) => fs.readFileSync(`/proc/${pid}/comm`, 'latin1') === 'telltale-sensor\n');
+    if (supervisor !== undefined) return Number(supervisor);
+  }
+  throw new Error('no supervisor');
 }
 
 /** Resolves when `ready` holds; throws after 10 s. */
@@ -28,7 +39,10 @@ async function until(ready: () => boolean): Promise<void> {
   throw new Error('waited in vain');
 }
 
-describe.skipIf(!here)('a run', () => {
+describe.skipIf(!here).each(FORMS)('a run, %s', (form, recordRun) => {
+  const dir = here ? scratchDir() : '';
+  afterAll(() => dir !== '' && fs.rmSync(dir, { recursive: true, force: true }));
+  const at = (name: string) => path.join(dir, name);
   it('begins with the verdict of the self-check', async () => {
     const got = await recordRun(['/bin/true']);
     expect(got.drafts[0]).toMatchObject({
@@ -106,24 +120,54 @@ describe.skipIf(!here)('a run', () => {
     expect(held).toBeLessThan(count);
   });
 
-  it('tells a dead supervisor as a gap, and ends with the command', async () => {
-    const script = `echo 1 > ${at('before')}; sleep 0.3; echo 2 > ${at('unseen')}; exit 0`;
-    const began = Date.now();
+  it.runIf(form === 'in TypeScript')(
+    'tells a dead supervisor as a gap, and ends with it',
+    async () => {
+      const script = `echo 1 > ${at('before')}; sleep 0.3; echo 2 > ${at('unseen')}; exit 0`;
+      const began = Date.now();
+      const got = await recordRun(['sh', '-c', script], {
+        async during(running) {
+          await until(() => fs.existsSync(at('before')));
+          await new Promise((resolve) => setTimeout(resolve, 100));
+          process.kill(parentOf(running.pid), 'SIGKILL');
+        },
+      });
+      expect(got.exit).toMatchObject({ code: null, signal: null });
+      expect(got.exit.error).toMatch(/recording ended before/);
+      expect(got.of('file').map((e) => e.file_path)).toContain(at('before'));
+      expect(got.of('gap')).toMatchObject([{ gap_reason: 'sensor_lost', sensor_name: 'seccomp' }]);
+      expect(got.log.lines).toMatchObject([{ level: 'error', event: 'sensor_lost' }]);
+      // Nothing can be done unseen: what would have been recorded fails.
+      expect(fs.existsSync(at('unseen'))).toBe(false);
+      expect(Date.now() - began).toBeLessThan(10_000);
+    },
+  );
+
+  it.runIf(form === 'native')('goes on with a new supervisor when one is killed', async () => {
+    const [before, after] = [at('before-0'), at('after-0')];
+    // Calls go on all the time, so that one is in hand whenever the supervisor dies.
+    const script = `echo 1 > ${before}; i=0; while [ $i -lt 3000 ]; do echo x > ${at('n')}$i; i=$((i+1)); done; sleep 0.2; /bin/sh -c 'exit 4'; echo 3 > ${after}; exit 5`;
+    let killed = 0;
     const got = await recordRun(['sh', '-c', script], {
       async during(running) {
-        await until(() => fs.existsSync(at('before')));
-        await new Promise((resolve) => setTimeout(resolve, 100));
-        process.kill(parentOf(running.pid), 'SIGKILL');
+        for (const mark of [before, at('n1000'), at('n2000')]) {
+          await until(() => fs.existsSync(mark));
+          const supervisor = supervisorOf(running.pid);
+          process.kill(supervisor, 'SIGKILL');
+          killed++;
+          await until(() => !fs.existsSync(`/proc/${supervisor}`));
+        }
       },
     });
-    expect(got.exit).toMatchObject({ code: null, signal: null });
-    expect(got.exit.error).toMatch(/recording ended before/);
-    expect(got.of('file').map((e) => e.file_path)).toContain(at('before'));
-    expect(got.of('gap')).toMatchObject([{ gap_reason: 'sensor_lost', sensor_name: 'seccomp' }]);
-    expect(got.log.lines).toMatchObject([{ level: 'error', event: 'sensor_lost' }]);
-    // Nothing can be done unseen: what would have been recorded fails.
-    expect(fs.existsSync(at('unseen'))).toBe(false);
-    expect(Date.now() - began).toBeLessThan(10_000);
+    expect(got.exit).toEqual({ code: 5, signal: null });
+    const paths = got.of('file').map((e) => e.file_path);
+    for (let i = 0; i < 3000; i++) expect(paths).toContain(`${at('n')}${i}`);
+    expect(paths).toContain(after);
+    expect(got.of('gap').map((e) => e.gap_reason)).toEqual(Array(killed).fill('sensor_lost'));
+    // The loss is of ends and beginnings at most: no call is in there twice.
+    expect(paths.filter((name) => name.startsWith(at('n')))).toHaveLength(3000);
+    expect(got.of('exit').find((e) => e.exit_code === 4)).toBeDefined();
+    expect(got.of('exit').at(-1)?.exit_code).toBe(5);
   });
 
   it('ends the recording when the sink fails, and says why', async () => {

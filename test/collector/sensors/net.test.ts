@@ -4,10 +4,7 @@ import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { SYS } from '../../../collector/sensors/syscalls.ts';
 import { withCalls } from './calls.ts';
-import { here, recordRun, scratchDir } from './recorder.ts';
-
-const dir = here ? scratchDir() : '';
-afterAll(() => dir !== '' && fs.rmSync(dir, { recursive: true, force: true }));
+import { here, RUNGS, scratchDir } from './recorder.ts';
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -24,7 +21,9 @@ const HELPERS = `
   const connect = (fd, address) => call(${SYS.connect}, fd, pointer(address), address.length);
 `;
 
-describe.skipIf(!here)('network', () => {
+describe.skipIf(!here).each(RUNGS)('network, %s', (_form, recordRun) => {
+  const dir = here ? scratchDir() : '';
+  afterAll(() => dir !== '' && fs.rmSync(dir, { recursive: true, force: true }));
   it('records connect and bind over tcp, udp, unix, IPv6', async () => {
     const body = `${HELPERS}
       connect(socket(${AF_INET}, ${STREAM} | 2048), v4('192.0.2.7', 443));

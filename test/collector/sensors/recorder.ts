@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import type { Draft, DraftOf } from '#schemas';
+import { buildHelper } from '../../../collector/sensors/helper.ts';
 import {
   type Command,
   createSeccompSensor,
@@ -80,6 +81,32 @@ export async function recordRun(
   proveEvents(drafts);
   return { drafts, exit, log, of: (kind) => ofKind(drafts, kind) };
 }
+
+export type RecordRun = typeof recordRun;
+
+/** The native supervisor; undefined where no compiler is: then its tests are skipped, loudly. */
+export const helper: string | undefined = here
+  ? ((await buildHelper({
+      dir: path.join(os.tmpdir(), `telltale-test-helper-${process.getuid?.()}`),
+    }).catch((error: Error) => void process.stderr.write(`SKIPPED: ${error.message}\n`))) ??
+    undefined)
+  : undefined;
+
+const withHelper =
+  (more: RecordOptions): RecordRun =>
+  (argv, options = {}) =>
+    recordRun(argv, { ...(helper === undefined ? {} : { helper }), ...more, ...options });
+
+/** Every form of rung 1 by its name; all of them hold the same contract. */
+export const FORMS: readonly (readonly [string, RecordRun])[] = [
+  ['in TypeScript', recordRun],
+  ...(helper === undefined ? [] : [['native', withHelper({})] as const]),
+];
+/** Those of rung 2 as well. */
+export const RUNGS: readonly (readonly [string, RecordRun])[] = [
+  ...FORMS,
+  ...(helper === undefined ? [] : [['ptrace', withHelper({ ptrace: true })] as const]),
+];
 
 /** A directory of this test file's own, by its one true name. */
 export function scratchDir(): string {
