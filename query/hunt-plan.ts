@@ -17,6 +17,23 @@ export type Sessions = ReadonlyMap<string, readonly number[]>;
 /** When a rule takes an event for having happened: as `ruleTimeNs` has it. */
 const RULE_TIME = 'toUnixTimestamp64Nano(least(ts, observed_ts))';
 
+/** Conditions on how many rows of a session pass the first test, and on how far apart they lie. */
+function leastOf(
+  write: ReturnType<typeof createRowSql>,
+  rows: RuleNeed['rows'],
+  { count, spreadNs, alike }: NonNullable<RuleNeed['atLeast']>,
+): readonly string[] {
+  const first = write.rows(rows[0] ?? []);
+  const each = `map(cityHash64(${['kind', ...alike].join(', ')}), toUInt32(1))`;
+  const most = `arrayMax(mapValues(sumMapIf(${each}, ${first})))`;
+  const any = write.rows(rows.flat());
+  const spread = `maxIf(${RULE_TIME}, ${any}) - minIf(${RULE_TIME}, ${any})`;
+  return [
+    count === 1 ? '' : `${alike.length === 0 ? `countIf(${first})` : most} >= ${count}`,
+    spreadNs === 0n ? '' : `${spread} >= ${spreadNs}`,
+  ].filter((one) => one !== '');
+}
+
 /** Sessions with a row in the span for which some rule's need is met; `rules` holds which. */
 export function huntSessionsPlan(
   tenant: string,
@@ -25,11 +42,13 @@ export function huntSessionsPlan(
   limit: number,
 ): ScopedSql {
   const write = createRowSql();
-  const any = (tests: readonly RowTest[]) => `countIf(${write.rows(tests)}) > 0`;
-  const needOf = ({ rows, required }: RuleNeed): string =>
-    required.length > 0
-      ? required.map((at) => any(rows[at] ?? [])).join(' AND ')
-      : any(rows.flat());
+  const any = (tests: readonly RowTest[]) =>
+    `countIf(${write.rows(tests.flatMap((test) => test.shown ?? [test]))}) > 0`;
+  const needOf = ({ rows, required, atLeast }: RuleNeed): string =>
+    [
+      ...(required.length > 0 ? required.map((at) => any(rows[at] ?? [])) : [any(rows.flat())]),
+      ...(atLeast === undefined ? [] : leastOf(write, rows, atLeast)),
+    ].join(' AND ');
   const met = needs.map(needOf);
   const all = needs.flatMap(({ rows }) => rows.flat());
   const distinct = [...new Map(all.map((test) => [write.row(test), test])).values()];

@@ -8,12 +8,11 @@ import {
   columnsFor,
   createBacktest,
   createRuleSet,
-  fromRow,
+  knownEventOf,
   needOf,
   type QueryLimits,
   type Row,
   type Rule,
-  type TelltaleEvent,
   type Views,
 } from '#schemas';
 import { QueryError } from './errors.ts';
@@ -24,8 +23,6 @@ import type { Runner } from './run.ts';
 export const HUNT_SESSIONS_MAX = 1_000_000;
 /** Sessions whose rows are read by one statement. */
 const CHUNK_SESSIONS = 500;
-/** Events that are given to the rules at once. */
-const FEED_EVENTS = 1_000;
 
 const FIND_LIMITS: QueryLimits = {
   timeMs: 300_000,
@@ -60,16 +57,10 @@ export interface HuntOptions {
   readonly progress?: (done: HuntStats) => void;
 }
 
-/** A row of a kind that this program does not know has no rule either. */
-function eventOf(row: Row): TelltaleEvent | undefined {
-  try {
-    return fromRow(row);
-  } catch {
-    return undefined;
-  }
-}
+/** The part of a runner that a hunt needs. */
+export type Reader = Pick<Runner, 'tenant' | 'stream'>;
 
-async function findSessions(run: Runner, options: HuntOptions): Promise<Sessions> {
+async function findSessions(run: Reader, options: HuntOptions): Promise<Sessions> {
   const needs = options.rules.map(needOf);
   const plan = huntSessionsPlan(run.tenant, needs, options.span, HUNT_SESSIONS_MAX + 1);
   const found = new Map<string, readonly number[]>();
@@ -96,7 +87,7 @@ const within = ({ from, to }: Span, alert: Alert): boolean => {
  * Runs rules over one tenant's stored events; gives the alerts whose last event lies in the span,
  * by the time of that event. Rejects with `QueryError`.
  */
-export async function hunt(run: Runner, options: HuntOptions): Promise<Hunt> {
+export async function hunt(run: Reader, options: HuntOptions): Promise<Hunt> {
   const { rules, span } = options;
   if (rules.length === 0) return { alerts: [], stats: { sessions: 0, events: 0, hits: 0 } };
   const needs = rules.map(needOf);
@@ -107,18 +98,27 @@ export async function hunt(run: Runner, options: HuntOptions): Promise<Hunt> {
   let events = 0;
   const stats = () => ({ sessions: sessions.size, events, hits: test.hits });
 
+  /** Rows come session by session, so each is judged and let go when the next one begins. */
   async function read(chunk: Sessions): Promise<void> {
     const plan = huntRowsPlan(run.tenant, needs, chunk, columns);
-    let waiting: TelltaleEvent[] = [];
-    for await (const rows of run.stream<Row>(plan, READ_LIMITS)) {
-      waiting.push(...rows.flatMap((row) => eventOf(row) ?? []));
-      if (waiting.length < FEED_EVENTS) continue;
-      events += waiting.length;
-      alerts.push(...test.add(waiting));
-      waiting = [];
-    }
-    events += waiting.length;
-    alerts.push(...test.add(waiting));
+    let session: string | undefined;
+    let wanted: ReadonlySet<Rule> | undefined;
+    const close = () => {
+      if (session !== undefined) alerts.push(...test.close(run.tenant, session));
+    };
+    for await (const rows of run.stream<Row>(plan, READ_LIMITS))
+      for (const row of rows) {
+        const event = knownEventOf(row);
+        if (event === undefined) continue;
+        if (event.session_id !== session) {
+          close();
+          session = event.session_id;
+          wanted = new Set(chunk.get(session)?.map((place) => rules[place] as Rule));
+        }
+        events++;
+        alerts.push(...test.add([event], wanted));
+      }
+    close();
     options.progress?.(stats());
   }
 

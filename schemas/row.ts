@@ -80,6 +80,10 @@ export function fromRow(row: Loose): TelltaleEvent {
   return event as unknown as TelltaleEvent;
 }
 
+/** The same; undefined for a kind that this program does not know, which has no rule either. */
+export const knownEventOf = (row: Loose): TelltaleEvent | undefined =>
+  REGISTRY.has(String(row.kind)) ? fromRow(row) : undefined;
+
 const strangers = new Map<string, readonly string[]>();
 
 function strangersOf(spec: KindSpec): readonly string[] {

@@ -1,6 +1,6 @@
 /**
  * A backtest: rules over events that are all there already. Hits are gathered by group and rule,
- * put in order, and run through the rule's state once; the tests, the states and the alerts are the
+ * put in order when all of the group were seen, and run through the rule's state once; the tests, the states and the alerts are the
  * live engine's own, so both give the same alerts.
  */
 import type { Alert } from '../alerts.ts';
@@ -19,10 +19,10 @@ import {
   streamAlert,
   type Views,
 } from './raise.ts';
-import { STREAM_LIMITS, type StreamLimits } from './rule.ts';
+import { type Rule, STREAM_LIMITS, type StreamLimits } from './rule.ts';
 import type { RuleSet } from './ruleset.ts';
 
-/** Hits that a backtest holds; a range that has more is to be cut into smaller ones. */
+/** Hits that a backtest holds at once; a range that has more is to be cut into smaller ones. */
 export const BACKTEST_HITS_MAX = 3_000_000;
 /** Long after every event: what waits for an absence fires. */
 const END_OF_TIME_NS = 1n << 63n;
@@ -33,17 +33,22 @@ export class BacktestError extends Error {
 }
 
 export interface Backtest {
-  /** Takes events, those of one stream in the order of their numbers; gives what event rules say. */
-  add(events: readonly TelltaleEvent[]): readonly Alert[];
+  /**
+   * Takes events, those of one stream in the order of their numbers; gives what event rules say.
+   * `wanted`: the rules that can say anything about their session; all of them where it is left out.
+   */
+  add(events: readonly TelltaleEvent[], wanted?: ReadonlySet<Rule>): readonly Alert[];
+  /** No event of this session will come any more: what its rules say, and its hits are let go. */
+  close(tenant: string, session: string): readonly Alert[];
   /** Runs the rules over many events, and gives their alerts. `endNs`: absences up to here fire. */
   finish(endNs?: bigint): Generator<Alert>;
   readonly hits: number;
 }
 
+/** The hits of a session, or of a tenant, by rule. */
 interface Gathered {
   readonly tenant: string;
-  readonly rule: StreamRule;
-  readonly hits: KeptHit[];
+  readonly byRule: Map<StreamRule, KeptHit[]>;
 }
 
 /** Throws `BacktestError` from `add` when there are more than `hitsMax` hits. */
@@ -54,24 +59,26 @@ export function createBacktest(
   hitsMax: number = BACKTEST_HITS_MAX,
 ): Backtest {
   const scopes = new Map(rules.rules.map((rule) => [rule, scopeOf(rule)]));
-  const places = new Map(rules.rules.map((rule, place) => [rule, place]));
   const gathered = new Map<string, Gathered>();
   let count = 0;
+  let held = 0;
 
   function gather(event: TelltaleEvent, rule: StreamRule, hit: KeptHit): void {
     const { tenant, session_id } = event;
     const group = groupKey(tenant, session_id, scopes.get(rule) ?? 'tenant');
-    const key = `${places.get(rule)} ${group}`;
-    const list = gathered.get(key) ?? { tenant, rule, hits: [] };
-    gathered.set(key, list);
-    list.hits.push(hit);
-    if (++count > hitsMax)
+    const of = gathered.get(group) ?? { tenant, byRule: new Map<StreamRule, KeptHit[]>() };
+    gathered.set(group, of);
+    const hits = of.byRule.get(rule);
+    if (hits === undefined) of.byRule.set(rule, [hit]);
+    else hits.push(hit);
+    count++;
+    if (++held > hitsMax)
       throw new BacktestError(
         `more than ${hitsMax} events matter to these rules: take fewer rules or a shorter range`,
       );
   }
 
-  function add(events: readonly TelltaleEvent[]): Alert[] {
+  function add(events: readonly TelltaleEvent[], wanted?: ReadonlySet<Rule>): Alert[] {
     const alerts: Alert[] = [];
     for (const event of events) {
       const seenAs = views(event);
@@ -80,13 +87,15 @@ export function createBacktest(
       const seen = ruleEvent(event, seenAs);
       for (const rule of matched) alerts.push(eventAlert(event, seen, rule));
       for (const { rule, hits: found } of hits)
-        if (isStreamRule(rule)) gather(event, rule, keptHit(foundHit(event, seen, found), rule));
+        if (isStreamRule(rule) && wanted?.has(rule) !== false)
+          gather(event, rule, keptHit(foundHit(event, seen, found), rule));
     }
     return alerts;
   }
 
-  function* finish(endNs: bigint = END_OF_TIME_NS): Generator<Alert> {
-    for (const { tenant, rule, hits } of gathered.values()) {
+  function* run({ tenant, byRule }: Gathered, endNs: bigint): Generator<Alert> {
+    for (const [rule, hits] of byRule) {
+      held -= hits.length;
       const ordered = createOrdered(rule.matcher.stream, END_OF_TIME_NS, limits, hits.length);
       const raised = [
         ...ordered.add(hits.sort(comparePositions)).raised,
@@ -96,8 +105,20 @@ export function createBacktest(
     }
   }
 
+  function close(tenant: string, session: string): readonly Alert[] {
+    const key = groupKey(tenant, session, 'session');
+    const of = gathered.get(key);
+    gathered.delete(key);
+    return of === undefined ? [] : [...run(of, END_OF_TIME_NS)];
+  }
+
+  function* finish(endNs: bigint = END_OF_TIME_NS): Generator<Alert> {
+    for (const of of gathered.values()) yield* run(of, endNs);
+  }
+
   return {
     add,
+    close,
     finish,
     get hits() {
       return count;

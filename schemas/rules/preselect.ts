@@ -8,8 +8,8 @@
  */
 import { REGISTRY, type TelltaleEvent } from '../registry.ts';
 import { eqlViews } from './eql/taxonomy.ts';
-import { isStreamRule, scopeOf } from './raise.ts';
-import type { Anchor, EventMatcher, Rule } from './rule.ts';
+import { isStreamRule, SESSION_FIELDS, type StreamRule, scopeOf } from './raise.ts';
+import type { Anchor, EventMatcher, Need, NumberOperator, Rule } from './rule.ts';
 import { sigmaViews } from './sigma/taxonomy.ts';
 import { coversSource, type Logsource } from './values.ts';
 
@@ -19,10 +19,25 @@ export interface Literals {
   readonly needles: readonly string[];
 }
 
-/** Rows that may pass a test: of one of `kinds`, and with one of `literals` where these are given. */
+/** What stands in a row. */
+export type RowNeed =
+  | Literals
+  /** The column is not empty. */
+  | { readonly present: string }
+  | { readonly long: string; readonly charactersMin: number }
+  | { readonly number: string; readonly operator: NumberOperator; readonly value: number }
+  | { readonly all: readonly RowNeed[] }
+  | { readonly either: readonly RowNeed[] };
+
+/** Rows that may pass a test: of one of `kinds`, and with what is needed where that is known. */
 export interface RowTest {
   readonly kinds: readonly string[];
-  readonly literals?: readonly Literals[];
+  readonly need?: RowNeed;
+  /**
+   * Rows of which a session has one wherever a row of it passes. An exit has no name, but is one of
+   * a process that was started under it.
+   */
+  readonly shown?: readonly RowTest[];
 }
 
 /** What has to be true of the rows of a session before a rule can say anything about it. */
@@ -32,6 +47,13 @@ export interface RuleNeed {
   readonly rows: readonly (readonly RowTest[])[];
   /** Places in `rows` of which each must have a row; of none: any row will do. */
   readonly required: readonly number[];
+  /** What there has to be more than one row of the first: see `StreamMatcher.atLeast`. */
+  readonly atLeast?: {
+    readonly count: number;
+    readonly spreadNs: bigint;
+    /** Columns that so many rows have alike. */
+    readonly alike: readonly string[];
+  };
   /** It may ask who the process behind an event is: starts and ends of processes are read too. */
   readonly lineage: boolean;
 }
@@ -71,22 +93,28 @@ const PROCESS_COLUMNS: Readonly<Record<string, readonly string[]>> = {
   'process.executable': ['exe'],
   'process.command_line': ['argv_line'],
   'process.args': ['argv_line'],
+  'process.script': ['argv_line'],
 };
 /** Text columns of ours under their own names, whichever kind has them. */
 const OWN = new Set([
   ...['file_path', 'file_target_path', 'net_host', 'net_ip', 'net_path', 'url', 'tool', 'command'],
   ...['tool_namespace', 'mcp_server', 'rule', 'model', 'cwd', 'file_op', 'net_op', 'decision'],
-  ...['outcome', 'source', 'policy', 'scope', 'decided_by'],
+  ...['outcome', 'source', 'policy', 'scope', 'decided_by', 'arguments', 'attribution'],
 ]);
+
+/** Number columns under their own names, of which null is what is missing. */
+const NUMBERS = new Set(['exit_code', 'net_port', 'net_bytes_out', 'net_bytes_in', 'file_bytes']);
 
 /** Fields that only the programs behind an event can answer. */
 const LINEAGE =
-  /^(?:Parent|process\.parent\.|process\.|Image$|CommandLine$|exe$|comm$|proctitle$|a\d)/;
+  /^(?:Parent|process\.(?!(?:parent\.)?pid$)|Image$|CommandLine$|exe$|comm$|proctitle$|a\d)/;
+/** Those of them that an event that starts a process can't answer by itself either. */
+const PARENT = /^(?:Parent|process\.parent\.(?!pid$))/;
 
 const PRINTABLE = /^[\x20-\x7e]+$/;
 
 /** One event for each kind and each thing that its operations can be. */
-function* madeUp(): Generator<TelltaleEvent> {
+export function* madeUpEvents(): Generator<TelltaleEvent> {
   for (const { kind, fields } of REGISTRY.values()) {
     const operations = ['file_op', 'net_op'].filter((name) => name in fields);
     const choices = operations.flatMap((name) =>
@@ -105,7 +133,7 @@ interface Reach {
 let reaches: readonly Reach[] | undefined;
 
 function allReaches(): readonly Reach[] {
-  reaches ??= [...madeUp()].flatMap((event) =>
+  reaches ??= [...madeUpEvents()].flatMap((event) =>
     [...sigmaViews(event), ...eqlViews(event)].map(({ source }) => ({ kind: event.kind, source })),
   );
   return reaches;
@@ -118,6 +146,7 @@ export function kindsOf(logsource: Logsource): readonly string[] {
 }
 
 const startsProcess = (kind: string): boolean => REGISTRY.get(kind)?.role === 'process_start';
+const STARTS = [...REGISTRY.keys()].filter(startsProcess);
 
 /** The columns in which an anchor's text must stand; undefined where no column says it. */
 function columnsOf({ field, text }: Anchor, starts: boolean): readonly string[] | undefined {
@@ -129,7 +158,7 @@ function columnsOf({ field, text }: Anchor, starts: boolean): readonly string[] 
   return OWN.has(field) ? [field] : undefined;
 }
 
-function literalsOf(anchors: readonly Anchor[], starts: boolean): readonly Literals[] | undefined {
+function literalsOf(anchors: readonly Anchor[], starts: boolean): RowNeed | undefined {
   const byColumns = new Map<string, { columns: readonly string[]; needles: string[] }>();
   for (const anchor of anchors) {
     const columns = columnsOf(anchor, starts);
@@ -139,60 +168,114 @@ function literalsOf(anchors: readonly Anchor[], starts: boolean): readonly Liter
     byColumns.set(key, found);
     found.needles.push(anchor.text);
   }
-  return [...byColumns.values()];
+  const all = [...byColumns.values()];
+  return all.length === 1 ? all[0] : { either: all };
 }
 
-function testsOfKinds(
-  kinds: readonly string[],
-  anchors: readonly Anchor[] | undefined,
-): readonly RowTest[] {
-  const parts = [true, false].map((starts) => ({
-    starts,
-    kinds: kinds.filter((kind) => startsProcess(kind) === starts),
-  }));
-  return parts
-    .filter((part) => part.kinds.length > 0)
-    .map(({ starts, kinds: some }): RowTest => {
-      const literals = anchors === undefined ? undefined : literalsOf(anchors, starts);
-      return literals === undefined ? { kinds: some } : { kinds: some, literals };
-    });
+/** What a row needs, of what an event needs; undefined where no column tells. */
+function rowNeed(need: Need, starts: boolean): RowNeed | undefined {
+  if ('one' in need) return literalsOf(need.one, starts);
+  if ('present' in need) return OWN.has(need.present) ? need : undefined;
+  if ('long' in need) return OWN.has(need.long) ? need : undefined;
+  if ('number' in need) return NUMBERS.has(need.number) ? need : undefined;
+  const parts = ('all' in need ? need.all : need.either).map((one) => rowNeed(one, starts));
+  const known = parts.filter((one) => one !== undefined);
+  if ('all' in need) return known.length === 0 ? undefined : { all: known };
+  return known.length < parts.length ? undefined : { either: known };
+}
+
+/** The field of an event that started the process, for a field that tells of it elsewhere. */
+const startFieldOf = (field: string): string =>
+  field.replace(/^process\.parent\./, 'process.').replace(/^Parent(?=Image$|CommandLine$)/, '');
+
+/** What a session has to show where a row of `kind` has one of the anchors by itself or by lineage. */
+function shownBy(anchors: readonly Anchor[], kind: string): readonly RowTest[] | undefined {
+  const direct: Anchor[] = [];
+  const started: Anchor[] = [];
+  for (const anchor of anchors) {
+    const field = startFieldOf(anchor.field);
+    if (columnsOf(anchor, startsProcess(kind)) !== undefined) direct.push(anchor);
+    else if (Object.hasOwn(PROCESS_COLUMNS, field)) started.push({ ...anchor, field });
+    else return undefined;
+  }
+  const test = (kinds: readonly string[], some: readonly Anchor[], starts: boolean) => {
+    const need = some.length === 0 ? undefined : literalsOf(some, starts);
+    return need === undefined ? [] : [{ kinds, need }];
+  };
+  const tests = [...test([kind], direct, startsProcess(kind)), ...test(STARTS, started, true)];
+  // A text that no column can be asked for leaves nothing to say.
+  const complete = tests.length === Number(direct.length > 0) + Number(started.length > 0);
+  return complete ? tests : undefined;
 }
 
 /** Whether an anchor says which kind the event is of. */
 const namesKind = ({ field, how }: Anchor) => field === 'kind' && how === 'equals';
 
-/**
- * The rows that may pass a test: those of the kinds that its anchors name, and those that hold the
- * text of another anchor, apart for what starts processes and for all else.
- */
-export function rowTests({ logsource, anchors }: EventMatcher): readonly RowTest[] {
-  const kinds = kindsOf(logsource);
-  if (anchors === undefined) return testsOfKinds(kinds, undefined);
-  const named = new Set(anchors.filter(namesKind).map(({ text }) => text));
+/** The rows of one kind that may pass a test; undefined where none can. */
+function testOfKind(test: EventMatcher, kind: string): Omit<RowTest, 'kinds'> | undefined {
+  const narrowed = atKind(test, kind);
+  if (narrowed === undefined) return undefined;
+  const { anchors } = narrowed;
+  const named = anchors?.some((anchor) => namesKind(anchor) && anchor.text === kind);
+  const starts = startsProcess(kind);
+  const known = narrowed.need === undefined ? undefined : rowNeed(narrowed.need, starts);
+  if (known !== undefined) return { need: known };
+  if (anchors === undefined || named) return {};
   const others = anchors.filter((anchor) => !namesKind(anchor));
-  const ofKind = kinds.filter((kind) => named.has(kind));
-  const rest = kinds.filter((kind) => !named.has(kind));
-  return [
-    ...(ofKind.length === 0 ? [] : [{ kinds: ofKind }]),
-    ...(others.length === 0 ? [] : testsOfKinds(rest, others)),
-  ];
+  if (others.length === 0) return undefined;
+  const need = literalsOf(others, starts);
+  if (need !== undefined) return { need };
+  const shown = shownBy(others, kind);
+  return shown === undefined ? {} : { shown };
 }
 
-const asksLineage = (fields: readonly string[] | undefined): boolean =>
-  fields === undefined || fields.some((name) => LINEAGE.test(name));
+/** The rows that may pass a test: kind by kind, with the literals that it needs in each. */
+export function rowTests(test: EventMatcher): readonly RowTest[] {
+  const alike = new Map<string, RowTest & { kinds: string[] }>();
+  for (const kind of kindsOf(test.logsource)) {
+    const rest = testOfKind(test, kind);
+    if (rest === undefined) continue;
+    const key = JSON.stringify(rest);
+    const known = alike.get(key);
+    if (known === undefined) alike.set(key, { ...rest, kinds: [kind] });
+    else known.kinds.push(kind);
+  }
+  return [...alike.values()];
+}
+
+const atKind = (test: EventMatcher, kind: string): EventMatcher | undefined =>
+  test.pivot?.field === 'kind' ? test.pivot.at(kind) : test;
+
+/** Whether a test may ask who is behind an event that does not say so itself. */
+function asksLineage(test: EventMatcher): boolean {
+  return kindsOf(test.logsource).some((kind) => {
+    const narrowed = atKind(test, kind);
+    const pattern = startsProcess(kind) ? PARENT : LINEAGE;
+    const asked = narrowed?.fields?.some((name) => pattern.test(name)) ?? true;
+    return narrowed !== undefined && asked;
+  });
+}
+
+/** The key of a rule within its session, as columns; none where a part of it is no column. */
+function alikeIn(rule: StreamRule): readonly string[] {
+  const key = (rule.matcher.stream.groupBy[0] ?? []).filter((name) => !SESSION_FIELDS.has(name));
+  return key.every((name) => OWN.has(name)) ? key : [];
+}
 
 /** What a rule needs of a session. */
 export function needOf(rule: Rule): RuleNeed {
   if (!isStreamRule(rule)) {
     const { test } = rule.matcher as { readonly test: EventMatcher };
-    return { rule, rows: [rowTests(test)], required: [], lineage: asksLineage(test.fields) };
+    return { rule, rows: [rowTests(test)], required: [], lineage: asksLineage(test) };
   }
-  const { inputs, fields, required = [] } = rule.matcher.stream;
+  const { inputs, fields, required = [], atLeast } = rule.matcher.stream;
+  const within = scopeOf(rule) === 'session';
   return {
     rule,
     rows: inputs.map(rowTests),
     // The inputs of a rule of the tenant may be hit in different sessions.
-    required: scopeOf(rule) === 'session' ? required : [],
-    lineage: asksLineage(fields) || inputs.some((input) => asksLineage(input.fields)),
+    required: within ? required : [],
+    ...(within && atLeast !== undefined ? { atLeast: { ...atLeast, alike: alikeIn(rule) } } : {}),
+    lineage: fields.some((name) => LINEAGE.test(name)) || inputs.some(asksLineage),
   };
 }

@@ -13,7 +13,11 @@ import type { LogView, RuleEvent } from './values.ts';
 export type Scope = 'session' | 'tenant';
 
 /** Names of the session in the views of both languages. */
-const SESSION_FIELDS = new Set(['session_id', 'session.id', 'stream_id']);
+export const SESSION_FIELDS: ReadonlySet<string> = new Set([
+  'session_id',
+  'session.id',
+  'stream_id',
+]);
 
 /** A rule over many events, with its matcher at hand. */
 export interface StreamRule extends Rule {

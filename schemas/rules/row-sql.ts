@@ -2,9 +2,8 @@
  * Tests of rows as conditions over the table of events, for what reads a database on behalf of
  * rules: the backtest, and the rules of a whole tenant. Values are bound; none stands in the text.
  */
-import { ALL_FIELDS, REGISTRY } from '../registry.ts';
-import type { Literals, RowTest } from './preselect.ts';
-import type { Rule } from './rule.ts';
+import { REGISTRY } from '../registry.ts';
+import type { Literals, RowNeed, RowTest } from './preselect.ts';
 
 /** The most literals of one call; the engine takes 255 in one of its searches. */
 const NEEDLES_MAX = 250;
@@ -46,26 +45,23 @@ export function createRowSql(): RowSql {
     return chunks.join(' OR ');
   }
 
-  function row({ kinds, literals: some }: RowTest): string {
+  function needed(need: RowNeed): string {
+    if ('needles' in need) return literals(need);
+    if ('present' in need) return `${need.present} != ''`;
+    // Of bytes there are as many as of characters, or more.
+    if ('long' in need) return `length(${need.long}) >= ${need.charactersMin}`;
+    if ('number' in need) return `ifNull(${need.number} ${need.operator} ${need.value}, false)`;
+    const [parts, word] = 'all' in need ? [need.all, ' AND '] : [need.either, ' OR '];
+    return parts.map((part) => `(${needed(part)})`).join(word);
+  }
+
+  function row({ kinds, need }: RowTest): string {
     const ofKind = `has(${bind(kinds, 'String')}, toString(kind))`;
-    return some === undefined ? ofKind : `${ofKind} AND (${some.map(literals).join(' OR ')})`;
+    return need === undefined ? ofKind : `${ofKind} AND (${needed(need)})`;
   }
 
   const rows = (tests: readonly RowTest[]): string =>
     tests.length === 0 ? 'false' : tests.map((test) => `(${row(test)})`).join(' OR ');
 
   return { params, bind, row, rows };
-}
-
-/** Columns that hold long texts (prompts, outputs). */
-const BODIES = Object.keys(ALL_FIELDS).filter((name) => ALL_FIELDS[name]?.body === true);
-const NARROW = Object.keys(ALL_FIELDS).filter((name) => ALL_FIELDS[name]?.body !== true);
-
-/** Columns that rules may read: the narrow ones, and long texts where a rule asks for them. */
-export function columnsFor(rules: readonly Rule[]): readonly string[] {
-  const inputs = rules.flatMap(({ matcher }) =>
-    matcher.type === 'event' ? [matcher.test] : matcher.stream.inputs,
-  );
-  const asked = new Set(inputs.flatMap(({ fields }) => fields ?? BODIES));
-  return [...NARROW, ...BODIES.filter((name) => asked.has(name))];
 }

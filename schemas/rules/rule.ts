@@ -42,6 +42,20 @@ export interface Anchor {
   readonly text: string;
 }
 
+export type NumberOperator = '==' | '!=' | '<' | '<=' | '>' | '>=';
+
+/** What an event has to have before a test can hold: more than anchors say, for whoever reads tables. */
+export type Need =
+  | { readonly one: readonly Anchor[] }
+  /** The field is there. */
+  | { readonly present: string }
+  /** The field is so many characters long. */
+  | { readonly long: string; readonly charactersMin: number }
+  /** The field is a number that compares so with `value`. */
+  | { readonly number: string; readonly operator: NumberOperator; readonly value: number }
+  | { readonly all: readonly Need[] }
+  | { readonly either: readonly Need[] };
+
 /** A pure test of one event. */
 export interface EventMatcher {
   /** What it looks at: `coversSource(logsource, view.source)` decides. */
@@ -50,6 +64,7 @@ export interface EventMatcher {
   readonly matches: (fields: FieldView) => boolean;
   /** Where it is given, one of these holds whenever the test does; an index is built from them. */
   readonly anchors?: readonly Anchor[];
+  readonly need?: Need;
   /** Every field that `matches` may read; absent where it may read any. */
   readonly fields?: readonly string[];
   /** Tests of one identity hold for the same events: one of them is enough. */
@@ -122,6 +137,8 @@ export interface StreamMatcher {
   readonly groupBy: readonly (readonly string[])[];
   /** Inputs of which each must be hit before anything can fire; absent: any one may do. */
   readonly required?: readonly number[];
+  /** Of one group: so many hits of the first input, and so far from the first hit to the last. */
+  readonly atLeast?: { readonly count: number; readonly spreadNs: bigint };
   /**
    * The input that opens a match: a hit of a later input matters only behind a hit of this one or
    * of one before it. Absent where inputs may come in any order.

@@ -3,9 +3,9 @@
  * condition is true, one of its anchors is in the event. A condition that offers none has no
  * anchors and is tested on every event of its category.
  */
-import type { Anchor } from '../rule.ts';
+import type { Anchor, Need } from '../rule.ts';
 import { fold } from '../values.ts';
-import type { CallNode, Expression, PatternNode } from './ast.ts';
+import type { CallNode, ComparisonNode, Expression, PatternNode } from './ast.ts';
 import { literalOf } from './wildcard.ts';
 
 /** More literals than that are not worth an index. */
@@ -88,6 +88,35 @@ function find(node: Expression): Found {
     default:
       return undefined;
   }
+}
+
+const isNull = (node: Expression): boolean => node.node === 'literal' && node.value === null;
+
+/** A comparison with null or with a number that stands on the right. */
+function ofComparison({ left, operator, right }: ComparisonNode): Need | undefined {
+  if (left.node === 'field' && operator === '!=' && isNull(right)) return { present: left.name };
+  const value = right.node === 'literal' ? right.value : undefined;
+  if (typeof value !== 'number' || !Number.isSafeInteger(value)) return undefined;
+  if (left.node === 'field') return { number: left.name, operator, value };
+  const [field] = left.node === 'call' && left.name === 'length' ? left.args : [];
+  if (field?.node !== 'field' || (operator !== '>' && operator !== '>=')) return undefined;
+  return { long: field.name, charactersMin: operator === '>' ? value + 1 : value };
+}
+
+/** All that a condition needs of the text of an event; undefined where nothing is known. */
+export function needOfCondition(node: Expression): Need | undefined {
+  if (node.node === 'and') {
+    const known = node.terms.map(needOfCondition).filter((one) => one !== undefined);
+    return known.length === 0 ? undefined : { all: known };
+  }
+  if (node.node === 'or') {
+    const parts = node.terms.map(needOfCondition);
+    const known = parts.filter((one) => one !== undefined);
+    return known.length < parts.length ? undefined : { either: known };
+  }
+  const anchors = find(node);
+  if (anchors !== undefined) return { one: anchors };
+  return node.node === 'comparison' ? ofComparison(node) : undefined;
 }
 
 /** The anchors of a condition; undefined where it has none. */

@@ -7,7 +7,7 @@ import {
   type StreamState,
 } from '../rule.ts';
 import type { FieldView } from '../values.ts';
-import { anchorsOf } from './anchors.ts';
+import { anchorsOf, needOfCondition } from './anchors.ts';
 import type {
   EqlFault,
   EqlQuery,
@@ -47,11 +47,13 @@ function compileTest(filter: EventFilter, scope: Scope, category: Category | und
   const holds = compileCondition(condition, { ...scope, typeOf });
   const narrow = category?.test;
   const anchors = anchorsOf(condition);
+  const need = needOfCondition(condition);
   const wanted = category?.name ?? filter.category;
   return {
     logsource: wanted === undefined ? EQL_SOURCE : { ...EQL_SOURCE, category: wanted },
     matches: narrow === undefined ? holds : (fields: FieldView) => narrow(fields) && holds(fields),
     ...(anchors === undefined ? {} : { anchors }),
+    ...(need === undefined ? {} : { need }),
     fields: [...asked],
   };
 }

@@ -12,9 +12,10 @@ const kindsOf = (tests: readonly RowTest[]) => tests.flatMap(({ kinds }) => kind
 const ALL = [...REGISTRY.keys()].sort();
 
 describe('rows for rules', () => {
-  it('are of the kinds that a test names, and need no text then', () => {
+  it('are of the kinds that a test names, and have what has to be there', () => {
     const tests = rowsOf('any where kind in ("tool.call", "tool.result") and outcome != null');
-    expect(tests).toEqual([{ kinds: ['tool.call', 'tool.result'] }]);
+    const need = { present: 'outcome' };
+    expect(tests).toEqual([{ kinds: ['tool.call', 'tool.result'], need }]);
   });
 
   it('are of every kind where a test names none', () => {
@@ -23,10 +24,29 @@ describe('rows for rules', () => {
 
   it('are of a kind that is named, or hold the text that is', () => {
     const tests = rowsOf('any where kind == "net" or file_path == "/etc/Shadow"');
-    const [named, ...others] = tests;
-    expect(named).toEqual({ kinds: ['net'] });
-    for (const { literals } of others)
-      expect(literals).toEqual([{ columns: ['file_path'], needles: ['/etc/shadow'] }]);
+    const named = tests.filter(({ kinds }) => kinds.includes('net'));
+    expect(named).toEqual([{ kinds: ['net'] }]);
+    for (const { need } of tests.filter((one) => !named.includes(one)))
+      expect(need).toEqual({ columns: ['file_path'], needles: ['/etc/shadow'] });
     expect(kindsOf(tests)).toEqual(ALL);
+  });
+
+  it('have all that a condition asks for, as far as columns tell', () => {
+    const tests = rowsOf(
+      'any where kind == "exec" and process.name in ("cat", "cp") and process.args : "*/.netrc" and pid > 4',
+    );
+    const words = (column: string, ...needles: string[]) => ({ columns: [column], needles });
+    expect(tests).toEqual([
+      {
+        kinds: ['exec'],
+        need: { all: [words('exe', 'cat', 'cp'), words('argv_line', '/.netrc')] },
+      },
+    ]);
+  });
+
+  it('are shown by the start of the process where they have no name of their own', () => {
+    const tests = rowsOf('any where kind == "exit" and process.name == "curl"');
+    const shown = [{ kinds: ['exec'], need: { columns: ['exe'], needles: ['curl'] } }];
+    expect(tests).toEqual([{ kinds: ['exit'], shown }]);
   });
 });
