@@ -15,8 +15,10 @@ import {
   EVENTS_TOPIC,
   FRAME_BYTES_TARGET,
   frameLines,
+  isAcknowledged,
   type Log,
   type Meter,
+  orAbort,
   partitionOf,
 } from '#schemas';
 import type { Spool } from './spool.ts';
@@ -121,15 +123,8 @@ export function kafkaTransport(
       acks: -1,
       messages: [{ key, value, partition }],
     });
-    const [entry] = answer;
-    const offset = entry?.baseOffset ?? entry?.offset;
-    const good =
-      answer.length === 1 &&
-      entry?.partition === partition &&
-      entry.errorCode === 0 &&
-      offset !== undefined &&
-      Number(offset) >= 0;
-    if (!good) throw new ShipError(`the broker did not acknowledge: ${JSON.stringify(answer)}`);
+    if (!isAcknowledged(answer, partition))
+      throw new ShipError(`the broker did not acknowledge: ${JSON.stringify(answer)}`);
   }
 
   return {
@@ -143,20 +138,10 @@ export function kafkaTransport(
       lastSend.set(partition, settled);
       // kafkajs can't be told to give up. An abandoned send may still arrive: the spool keeps the
       // frame, it is sent again, and ingest drops the double by its numbers.
-      await orAbort(turn, signal);
+      await orAbort(turn, signal, () => new ShipError('shipping was stopped'));
     },
     close: () => producer.disconnect(),
   };
-}
-
-/** `work`, or a rejection as soon as `signal` is aborted. Leaves no listener behind. */
-function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const give = () => reject(new ShipError('shipping was stopped'));
-    if (signal.aborted) give();
-    else signal.addEventListener('abort', give, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', give));
-  });
 }
 
 export interface ShipSettings {

@@ -128,3 +128,23 @@ export async function alertPage(
   const endCursor = edges.at(-1)?.cursor ?? null;
   return { edges, pageInfo: { hasNextPage: rows.length > size, endCursor } };
 }
+
+const FINGERPRINT = /^[0-9a-f]{32}$/;
+
+/** One alert; undefined where there is none. Throws `QueryError` for what is no fingerprint. */
+export async function alertByFingerprint(
+  run: Runner,
+  fingerprint: string,
+): Promise<StoredAlert | undefined> {
+  if (!FINGERPRINT.test(fingerprint))
+    throw badInput('alert: a fingerprint has 32 digits, 0-9 and a-f');
+  const plan = select(run.tenant, {
+    columns: ALERT_ROW,
+    from: 'alerts',
+    where: [condition('fingerprint = {fingerprint:FixedString(32)}', { fingerprint })],
+    orderBy: 'raised_at DESC',
+    limit: 1,
+  });
+  const [alert] = await storedAlerts(run, await run.rows<Row>(plan));
+  return alert;
+}

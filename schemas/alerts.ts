@@ -16,12 +16,14 @@ export type AlertLevel = (typeof ALERT_LEVELS)[number];
 /**
  * What may become of an alert after it was raised. `withdrawn`: an event that came late changed
  * the order of things, and in the true order the rule does not match. `standing`: it does after
- * all. `delivered`: the receiver in `note` has it.
+ * all. `delivered`: the receiver in `note` has it. `withdrawal_delivered`: it was told of the
+ * withdrawal, too.
  */
 export const ALERT_STATES = [
   'withdrawn',
   'standing',
   'delivered',
+  'withdrawal_delivered',
   'acknowledged',
   'resolved',
 ] as const;

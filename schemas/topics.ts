@@ -12,6 +12,30 @@ export function partitionOf(sessionId: string, partitions: number): number {
   return hash % partitions;
 }
 
+/** What a broker says of one partition of a send, in kafkajs' words. */
+interface SendAnswer {
+  readonly partition?: number;
+  readonly errorCode?: number;
+  readonly baseOffset?: string;
+  readonly offset?: string;
+}
+
+/**
+ * Whether a send to one partition was taken: one entry, that partition, no error, an offset. kafkajs
+ * resolves sends that were not (its issue 1303), so each answer is asked.
+ */
+export function isAcknowledged(answer: readonly SendAnswer[], partition: number): boolean {
+  const [entry] = answer;
+  const offset = entry?.baseOffset ?? entry?.offset;
+  return (
+    answer.length === 1 &&
+    entry?.partition === partition &&
+    entry.errorCode === 0 &&
+    offset !== undefined &&
+    Number(offset) >= 0
+  );
+}
+
 /**
  * Topic settings. LogAppendTime matters: batches are cut by the broker's time stamps, which are
  * the same for every worker that reads them, so a batch is the same batch after a rebalance.

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { DEAD_REASONS, type DeadReason, EVENTS_TOPIC, type Log } from '#schemas';
+import { type Clock, DEAD_REASONS, type DeadReason, EVENTS_TOPIC, type Log } from '#schemas';
 import { createIngest } from '../../ingest/loop.ts';
 import { createReplay, type ReplayCount } from '../../ingest/replay.ts';
 import { committedOffsets } from '../kafka/topics.ts';
@@ -7,7 +7,8 @@ import { createClock, systemRandom } from '../process/clock.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { terminalLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
-import { brokers, storeUrl } from '../settings.ts';
+import { createDetection, type Detection, overWhole, SHIPPED } from '../rules/detection.ts';
+import { brokers, DEFAULT_URL, RULE_FLAGS, ruleSettings, storeUrl } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
 import { DEFAULT_GROUP } from './ingest.ts';
 
@@ -39,13 +40,21 @@ function report(counts: readonly ReplayCount[], dryRun: boolean): string {
 }
 
 /** Tells letters that no worker of the group will meet again, by their place in the topic. */
-async function settledBy(list: string, group: string, log: Log) {
-  const committed = await committedOffsets(list.split(','), group, log);
+async function settledBy(list: readonly string[], group: string, log: Log) {
+  const committed = await committedOffsets([...list], group, log);
   return (origin: string): boolean => {
     const [topic, partition, offset] = origin.split('/');
     if (topic !== EVENTS_TOPIC) return true;
     return BigInt(offset ?? 0) < (committed.get(Number(partition)) ?? -1n);
   };
+}
+
+/** How long the receivers of alerts are waited for; what they lack a worker's next start tells. */
+const RECEIVERS_MS = 30_000;
+
+async function told(detection: Detection, clock: Clock): Promise<void> {
+  const end = clock.monotonicNs() + BigInt(RECEIVERS_MS) * 1_000_000n;
+  while (detection.waiting > 0 && clock.monotonicNs() < end) await clock.sleep(100);
 }
 
 /** `telltale ingest replay-dead`: tries dead letters again. Exit code 0 unless the store fails. */
@@ -59,6 +68,8 @@ export async function replayDead(args: string[]): Promise<number> {
       kafka: { type: 'string' },
       group: { type: 'string', default: DEFAULT_GROUP },
       'dry-run': { type: 'boolean', default: false },
+      'query-url': { type: 'string', default: DEFAULT_URL },
+      ...RULE_FLAGS,
     },
   });
   const url = values.store ?? storeUrl();
@@ -72,19 +83,31 @@ export async function replayDead(args: string[]): Promise<number> {
   const abort = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => abort.abort());
   const shared = { store, log, meter: createMeter(), clock: createClock(), random: systemRandom };
+  const list = values.kafka ?? brokers();
+  const kafka = list === undefined || list === '' ? undefined : list.split(',');
+  // What is usual is learned from streams as they come, and no letter is a stream.
+  const rules = ruleSettings({ ...values, 'no-baseline': true }, SHIPPED, kafka);
+  // Rules of a whole tenant find what was written by themselves, wherever they run.
+  const detection = createDetection(
+    { ...rules, fleetRules: false, queryUrl: () => values['query-url'] },
+    shared,
+  );
   try {
-    const replay = createReplay({ ...shared, ingest: createIngest(shared) });
+    const detect = overWhole(detection.detect);
+    const replay = createReplay({ ...shared, ingest: createIngest({ ...shared, detect }) });
     const filter = {
       ...(reason === undefined ? {} : { reason }),
       ...(session === undefined ? {} : { session }),
     };
     const dryRun = values['dry-run'];
-    const list = values.kafka ?? brokers() ?? '';
-    const settled = list === '' ? undefined : await settledBy(list, values.group, log);
+    const settled = kafka === undefined ? undefined : await settledBy(kafka, values.group, log);
     const options = { dryRun, ...(settled === undefined ? {} : { isSettled: settled }) };
+    if (!dryRun) await detection.start();
     const counts = await replay.run(filter, options, abort.signal);
+    await told(detection, shared.clock);
     process.stdout.write(report(counts, dryRun));
   } finally {
+    await detection.stop();
     await store.close();
   }
   return 0;

@@ -65,7 +65,21 @@ export interface Detection extends Part {
   /** What ingest shows to what it has stored. */
   readonly detect: Pick<Detect, 'see' | 'forget'>;
   readonly rules: readonly Rule[];
+  /** Alerts that a receiver has not got yet. */
+  readonly waiting: number;
 }
+
+/**
+ * The rules over what belongs between events that are stored long ago, such as dead letters that
+ * are replayed: with each batch its sessions are read again whole, as after a restart.
+ */
+export const overWhole = (detect: Detection['detect']): Detection['detect'] => ({
+  async see(events, signal) {
+    detect.forget();
+    await detect.see(events, signal);
+  },
+  forget: () => detect.forget(),
+});
 
 /** All rules of the folders. Throws `UsageError` that names each rule that was refused. */
 export function readRules(folders: readonly string[]): readonly Rule[] {
@@ -141,6 +155,9 @@ export function createDetection(settings: DetectionSettings, deps: Deps): Detect
       },
     },
     rules: [...rules, ...tenantRules],
+    get waiting() {
+      return delivery.waiting ?? 0;
+    },
     async start() {
       const left = reaching.length - tenantRules.length;
       if (left > 0) log.info('rules.left_to_fleet_rules', { rules: left });

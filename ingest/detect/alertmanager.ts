@@ -6,7 +6,7 @@
  * Silences, routing and grouping are Alertmanager's own.
  */
 import type { Alert } from '#schemas';
-import { DeliveryError, postJson, type Sink, type SinkDeps } from './sink.ts';
+import { DeliveryError, postJson, type Sink, type SinkDeps, type Told } from './sink.ts';
 
 export interface AlertmanagerSettings {
   /** Base URL, such as http://alertmanager:9093. */
@@ -36,6 +36,8 @@ interface Firing {
   /** When it was last taken by Alertmanager; undefined: never. */
   postedMs?: number;
   posted?: 'firing' | 'resolved';
+  /** It does not hold any more: it ends for that, and not because it is old. */
+  withdrawn?: true;
 }
 
 const text = (value: string) => value.toWellFormed().slice(0, TEXT_CHARACTERS_MAX);
@@ -81,7 +83,8 @@ export function createAlertmanager(settings: AlertmanagerSettings, deps: SinkDep
   function raise(alerts: readonly Alert[]): void {
     const now = nowMs();
     for (const alert of alerts) {
-      if (firing.has(alert.fingerprint)) continue;
+      const known = firing.get(alert.fingerprint);
+      if (known !== undefined && !known.withdrawn) continue;
       firing.set(alert.fingerprint, { alert, startedMs: now, endsMs: now + settings.firingMs });
     }
     for (const one of [...firing.values()].slice(0, Math.max(firing.size - settings.firingMax, 0)))
@@ -90,9 +93,13 @@ export function createAlertmanager(settings: AlertmanagerSettings, deps: SinkDep
   }
 
   function withdraw(alerts: readonly Alert[]): void {
-    for (const { fingerprint } of alerts) {
-      const one = firing.get(fingerprint);
-      if (one !== undefined) one.endsMs = Math.min(one.endsMs, nowMs());
+    const now = nowMs();
+    for (const alert of alerts) {
+      // A worker that has just started does not know it, and Alertmanager may.
+      const one: Firing = firing.get(alert.fingerprint) ?? { alert, startedMs: now, endsMs: now };
+      one.endsMs = Math.min(one.endsMs, now);
+      one.withdrawn = true;
+      firing.set(alert.fingerprint, one);
     }
     wake.abort();
   }
@@ -105,18 +112,20 @@ export function createAlertmanager(settings: AlertmanagerSettings, deps: SinkDep
   async function post(batch: readonly Firing[], now: number): Promise<void> {
     const body = batch.map((one) => postable(one, now, deps.link(one.alert)));
     await postJson(endpoint, JSON.stringify(body), {}, abort.signal);
-    const fresh = batch.filter((one) => one.posted === undefined);
+    const fresh = batch.filter((one) => one.posted === undefined && !one.withdrawn);
+    const gone = batch.filter(({ withdrawn }) => withdrawn);
     for (const one of batch) {
       one.postedMs = now;
       one.posted = now >= one.endsMs ? 'resolved' : 'firing';
       if (one.posted === 'resolved') firing.delete(one.alert.fingerprint);
     }
     meter.count('telltale.alerts.delivered', fresh.length, { sink: name });
-    if (fresh.length > 0)
-      deps.delivered?.(
-        name,
-        fresh.map(({ alert }) => alert),
-      );
+    const tell = (some: readonly Firing[], what: Told) => {
+      const alerts = some.map(({ alert }) => alert);
+      if (alerts.length > 0) deps.delivered?.(name, alerts, what);
+    };
+    tell(fresh, 'raised');
+    tell(gone, 'withdrawn');
   }
 
   /** Posts what is due; false when Alertmanager did not take it. */
@@ -164,6 +173,10 @@ export function createAlertmanager(settings: AlertmanagerSettings, deps: SinkDep
   return {
     name,
     repeatsMs: settings.firingMs,
+    get waiting() {
+      const now = nowMs();
+      return [...firing.values()].filter((one) => isDue(one, now)).length;
+    },
     raise,
     withdraw,
     async start() {

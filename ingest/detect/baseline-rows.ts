@@ -2,6 +2,7 @@
 import {
   BASELINE_TABLE,
   EVENTS_TABLE,
+  knownEventOf,
   type NgramCount,
   type QueryLimits,
   type Row,
@@ -9,7 +10,6 @@ import {
   selectEvent,
   type TelltaleEvent,
 } from '#schemas';
-import { eventOf } from './history.ts';
 
 /** A stream, as its events name it. */
 export type StreamName = Pick<TelltaleEvent, 'tenant' | 'session_id' | 'stream_id'>;
@@ -44,7 +44,7 @@ export async function firstEvent(
 ): Promise<TelltaleEvent | undefined> {
   const text = `SELECT ${COLUMNS} ${OF_STREAM} AND seq = 0 LIMIT 1`;
   const [row] = await store.query<Row>({ text, params: named(stream) }, LIMITS);
-  return row === undefined ? undefined : eventOf(row);
+  return row === undefined ? undefined : knownEventOf(row);
 }
 
 /** The newest events before number `seq`, at most `limit`, in order. */
@@ -58,7 +58,7 @@ export async function eventsBefore(
     ORDER BY seq DESC LIMIT {limit:UInt32}) ORDER BY seq`;
   const params = { ...named(stream), seq, limit };
   const rows = await store.query<Row>({ text, params }, LIMITS);
-  return rows.flatMap((row) => eventOf(row) ?? []);
+  return rows.flatMap((row) => knownEventOf(row) ?? []);
 }
 
 /** The first `limit` events of a stream in blocks, in order. */
@@ -71,7 +71,7 @@ export async function* eventsOfStream(
   const text = `SELECT ${COLUMNS} ${OF_STREAM} ORDER BY seq LIMIT {limit:UInt32}`;
   const params = { ...named(stream), limit };
   for await (const rows of store.stream<Row>({ text, params }, LIMITS, signal))
-    yield rows.flatMap((row) => eventOf(row) ?? []);
+    yield rows.flatMap((row) => knownEventOf(row) ?? []);
 }
 
 /** The counts of a model, the highest first, at most `limit`. */

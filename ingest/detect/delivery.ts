@@ -1,7 +1,8 @@
 /**
  * Delivery that outlives a worker. What a receiver has taken is noted in the table of states, and
- * what was stored and not noted, because its worker was killed, is told after the next start. A
- * receiver may be told twice (killed between its answer and the note), but is told.
+ * what was stored and not noted, because its worker was killed, is told after the next start: alerts
+ * and withdrawals alike. A receiver may be told twice (killed between its answer and the note), but
+ * is told.
  */
 import {
   ALERT_STATES_TABLE,
@@ -13,8 +14,8 @@ import {
   type Store,
 } from '#schemas';
 import { slotsOf, type Writer } from '../write.ts';
-import { undelivered } from './history.ts';
-import type { Sink, SinkDeps } from './sink.ts';
+import { undelivered, unwithdrawn } from './history.ts';
+import type { Sink, SinkDeps, Told } from './sink.ts';
 
 export interface DeliveryLimits {
   /** How far back a start looks for alerts that were not delivered. */
@@ -45,6 +46,8 @@ export interface DeliveryDeps {
   readonly limits?: DeliveryLimits;
 }
 
+const NOTED = { raised: 'delivered', withdrawn: 'withdrawal_delivered' } as const;
+
 /** All sinks as one, with a memory in the table. */
 export function createDelivery(deps: DeliveryDeps): Sink {
   const { store, writer, log, meter, clock } = deps;
@@ -57,9 +60,9 @@ export function createDelivery(deps: DeliveryDeps): Sink {
   /** Raised since the start, while what came before it is still being read. */
   let fresh: Set<string> | undefined = new Set();
 
-  function delivered(sink: string, alerts: readonly Alert[]): void {
+  function delivered(sink: string, alerts: readonly Alert[], what: Told): void {
     const nowMs = Number(clock.wallNs() / 1_000_000n);
-    for (const alert of alerts) notes.push(alertStateLine(alert, 'delivered', sink, sink, nowMs));
+    for (const alert of alerts) notes.push(alertStateLine(alert, NOTED[what], sink, sink, nowMs));
     const over = notes.length - limits.notesMax;
     if (over <= 0) return;
     notes.splice(0, over);
@@ -84,14 +87,20 @@ export function createDelivery(deps: DeliveryDeps): Sink {
   async function tellOne(sink: Sink): Promise<void> {
     const { backHours: hours, backMax } = limits;
     const ask = { sink: sink.name, hours, repeatsMs: sink.repeatsMs ?? 0, limit: backMax + 1 };
-    const found = await writer.persist(() => undelivered(store, ask), 'undelivered', abort.signal);
-    const alerts = found.slice(0, backMax).filter(({ fingerprint }) => !fresh?.has(fingerprint));
-    if (found.length > backMax)
-      log.error('alert.too_many_undelivered', { sink: sink.name, told: backMax });
-    if (alerts.length === 0) return;
-    log.info('alert.delivered_late', { sink: sink.name, alerts: alerts.length });
-    meter.count('telltale.alerts.resumed', alerts.length, { sink: sink.name });
-    sink.raise(alerts);
+    const look = async (from: typeof undelivered): Promise<readonly Alert[]> => {
+      const found = await writer.persist(() => from(store, ask), 'undelivered', abort.signal);
+      if (found.length > backMax)
+        log.error('alert.too_many_undelivered', { sink: sink.name, told: backMax });
+      return found.slice(0, backMax).filter(({ fingerprint }) => !fresh?.has(fingerprint));
+    };
+    const raised = await look(undelivered);
+    const withdrawn = await look(unwithdrawn);
+    if (raised.length + withdrawn.length === 0) return;
+    const counts = { alerts: raised.length, withdrawn: withdrawn.length };
+    log.info('alert.delivered_late', { sink: sink.name, ...counts });
+    meter.count('telltale.alerts.resumed', raised.length + withdrawn.length, { sink: sink.name });
+    sink.raise(raised);
+    sink.withdraw(withdrawn);
   }
 
   async function tellAll(): Promise<void> {
@@ -105,6 +114,9 @@ export function createDelivery(deps: DeliveryDeps): Sink {
 
   return {
     name: 'delivery',
+    get waiting() {
+      return sinks.reduce((sum, one) => sum + (one.waiting ?? 0), 0);
+    },
     raise(alerts) {
       for (const { fingerprint } of alerts) fresh?.add(fingerprint);
       for (const sink of sinks) sink.raise(alerts);

@@ -10,6 +10,7 @@ import {
   columnsFor,
   createRowSql,
   EVENTS_TABLE,
+  knownEventOf,
   needOf,
   PROCESS_KINDS,
   type QueryLimits,
@@ -19,7 +20,7 @@ import {
   selectEvent,
   type TelltaleEvent,
 } from '#schemas';
-import { eventOf, newestStates, type StoredAlert } from './history.ts';
+import { newestStates, type StoredAlert } from './history.ts';
 
 /** An event, and when its row was written: milliseconds since 1970 by the engine's clock. */
 export interface WrittenEvent {
@@ -63,7 +64,7 @@ export interface FleetRows {
 
 function writtenEvents(rows: readonly Row[]): WrittenEvent[] {
   return rows.flatMap((row) => {
-    const event = eventOf(row);
+    const event = knownEventOf(row);
     return event === undefined ? [] : [{ event, writtenMs: Number(row.written_ms) }];
   });
 }

@@ -9,7 +9,7 @@ import {
   type Alert,
   alertOf,
   EVENTS_TABLE,
-  fromRow,
+  knownEventOf,
   type QueryLimits,
   type Row,
   type Store,
@@ -49,16 +49,7 @@ export async function* sessionHistory(
     ORDER BY observed_ts, stream_id, seq`;
   const params = { tenant, session: session_id, limit: eventsMax };
   for await (const rows of store.stream<Row>({ text, params }, LIMITS, signal))
-    yield rows.flatMap((row) => eventOf(row) ?? []);
-}
-
-/** The event of a row; undefined where this program does not know its kind. */
-export function eventOf(row: Row): TelltaleEvent | undefined {
-  try {
-    return fromRow(row);
-  } catch {
-    return undefined;
-  }
+    yield rows.flatMap((row) => knownEventOf(row) ?? []);
 }
 
 export interface StoredAlert {
@@ -85,7 +76,7 @@ export async function storedAlerts(
 }
 
 /** Of which sink, and how far back, alerts are looked for that it was not told of. */
-export interface Undelivered {
+export interface Untold {
   readonly sink: string;
   readonly hours: number;
   /** Alerts not older than this count as not delivered in any case. */
@@ -93,24 +84,46 @@ export interface Undelivered {
   readonly limit: number;
 }
 
+/** What the sink was told of an alert last; of one moment the withdrawal came last. */
+const LAST_TOLD = `argMaxIf(toString(state), (changed_at, toString(state)),
+  state IN ('delivered', 'withdrawal_delivered') AND note = {sink:String})`;
+/** Whether an alert holds, by the newest word on it. */
+const LAST_TRUE = "argMaxIf(toString(state), changed_at, state IN ('withdrawn', 'standing'))";
+
 /**
  * Alerts of all tenants that stand and that a sink's receiver was not noted to have, the oldest
  * first, by the engine's own clock. Rejects with `StoreError`.
  */
 export async function undelivered(
   store: Store,
-  { sink, hours, repeatsMs, limit }: Undelivered,
+  { sink, hours, repeatsMs, limit }: Untold,
 ): Promise<readonly Alert[]> {
   const text = `SELECT ${ALERT_COLUMNS} FROM ${ALERTS_TABLE} AS a
     WHERE raised_at >= now64(3) - toIntervalHour({hours:UInt32})
       AND (raised_at >= now64(3) - toIntervalMillisecond({repeats:UInt32})
         OR a.fingerprint NOT IN (SELECT fingerprint FROM ${ALERT_STATES_TABLE}
-          WHERE state = 'delivered' AND note = {sink:String}))
+          GROUP BY fingerprint HAVING ${LAST_TOLD} = 'delivered'))
       AND a.fingerprint NOT IN (SELECT fingerprint FROM ${ALERT_STATES_TABLE}
-        WHERE state IN ('withdrawn', 'standing')
-        GROUP BY fingerprint HAVING argMax(state, changed_at) = 'withdrawn')
+        GROUP BY fingerprint HAVING ${LAST_TRUE} = 'withdrawn')
     ORDER BY raised_at, first_ts LIMIT 1 BY fingerprint LIMIT {limit:UInt32}`;
   const params = { hours, repeats: repeatsMs, sink, limit };
   const rows = await store.query({ text, params }, LIMITS);
+  return rows.map(alertOf);
+}
+
+/**
+ * Alerts that were withdrawn and that a sink's receiver still takes for standing: it has them, and
+ * was not told. Rejects with `StoreError`.
+ */
+export async function unwithdrawn(
+  store: Store,
+  { sink, hours, limit }: Untold,
+): Promise<readonly Alert[]> {
+  const text = `SELECT ${ALERT_COLUMNS} FROM ${ALERTS_TABLE} AS a
+    WHERE raised_at >= now64(3) - toIntervalHour({hours:UInt32})
+      AND a.fingerprint IN (SELECT fingerprint FROM ${ALERT_STATES_TABLE}
+        GROUP BY fingerprint HAVING ${LAST_TRUE} = 'withdrawn' AND ${LAST_TOLD} = 'delivered')
+    ORDER BY raised_at, first_ts LIMIT 1 BY fingerprint LIMIT {limit:UInt32}`;
+  const rows = await store.query({ text, params: { hours, sink, limit } }, LIMITS);
   return rows.map(alertOf);
 }

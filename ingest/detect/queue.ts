@@ -4,7 +4,7 @@
  * long one is tried, is bounded, and what is given up is counted and said.
  */
 import type { Alert } from '#schemas';
-import { DeliveryError, type Sink, type SinkDeps } from './sink.ts';
+import { DeliveryError, type Sink, type SinkDeps, type Told } from './sink.ts';
 
 export interface QueueSettings {
   /** Alerts that wait; beyond it the oldest are given up, counted and said. */
@@ -24,6 +24,11 @@ export const QUEUE_DEFAULTS: QueueSettings = {
 
 /** What is told of an alert. */
 export type NoticeType = 'alert.raised' | 'alert.withdrawn';
+
+const TOLD: Readonly<Record<NoticeType, Told>> = {
+  'alert.raised': 'raised',
+  'alert.withdrawn': 'withdrawn',
+};
 
 export interface Notice {
   readonly alert: Alert;
@@ -84,7 +89,7 @@ export function createQueue(
       await send(first, abort.signal);
       if (attempt > 0) log.info('alert.delivery_resumed', { sink: name });
       meter.count('telltale.alerts.delivered', 1, { sink: name });
-      if (first.type === 'alert.raised') deps.delivered?.(name, [first.alert]);
+      deps.delivered?.(name, [first.alert], TOLD[first.type]);
     } catch (error) {
       if (!(error instanceof DeliveryError)) throw error;
       if (abort.signal.aborted) return 0;
@@ -119,6 +124,9 @@ export function createQueue(
 
   return {
     name,
+    get waiting() {
+      return queue.length;
+    },
     raise: (alerts) => take(alerts, 'alert.raised'),
     withdraw: (alerts) => take(alerts, 'alert.withdrawn'),
     async start() {

@@ -8,11 +8,16 @@ export interface Sink extends Part {
   readonly name: string;
   /** A receiver that forgets has to be told again after a restart, so long after an alert was raised. */
   readonly repeatsMs?: number;
+  /** How much of what was taken the receiver has not got yet. */
+  readonly waiting?: number;
   /** Takes alerts for delivery. An alert that was taken before is not taken twice. */
   raise(alerts: readonly Alert[]): void;
   /** These do not hold any more. */
   withdraw(alerts: readonly Alert[]): void;
 }
+
+/** What a receiver was told of an alert. */
+export type Told = 'raised' | 'withdrawn';
 
 export interface SinkDeps {
   readonly log: Log;
@@ -20,8 +25,8 @@ export interface SinkDeps {
   readonly clock: Clock;
   /** A link into the timeline at the alert's first event. */
   readonly link: (alert: Alert) => string;
-  /** Is told which alerts a receiver has taken, so that a restart does not send them again. */
-  readonly delivered?: (sink: string, alerts: readonly Alert[]) => void;
+  /** Is told what a receiver has taken of alerts, so that a restart does not send it again. */
+  readonly delivered?: (sink: string, alerts: readonly Alert[], what: Told) => void;
 }
 
 const ANSWER_MS_MAX = 10_000;

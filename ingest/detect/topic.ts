@@ -5,7 +5,7 @@
  * and `type` tell a repeat.
  */
 import { Kafka, logLevel, Partitioners } from 'kafkajs';
-import { ALERTS_TOPIC, type Log, partitionOf } from '#schemas';
+import { ALERTS_TOPIC, isAcknowledged, type Log, orAbort, partitionOf } from '#schemas';
 import { createQueue, noticeBody, QUEUE_DEFAULTS, type QueueSettings } from './queue.ts';
 import { DeliveryError, type Sink, type SinkDeps } from './sink.ts';
 
@@ -62,26 +62,11 @@ function openTopic(brokers: readonly string[], topic: string, log: Log) {
       acks: -1,
       messages: [{ key, value, partition }],
     });
-    const [entry] = answer;
-    const good =
-      answer.length === 1 &&
-      entry?.partition === partition &&
-      entry.errorCode === 0 &&
-      Number(entry.baseOffset ?? entry.offset ?? -1) >= 0;
-    if (!good) throw new Error(`the broker did not acknowledge: ${JSON.stringify(answer)}`);
+    if (!isAcknowledged(answer, partition))
+      throw new Error(`the broker did not acknowledge: ${JSON.stringify(answer)}`);
   }
 
   return { put, close: () => producer.disconnect() };
-}
-
-/** `work`, or a rejection as soon as `signal` is aborted: kafkajs can't be told to give up. */
-function orAbort<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const give = () => reject(new DeliveryError('delivery was stopped', false));
-    if (signal.aborted) give();
-    else signal.addEventListener('abort', give, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', give));
-  });
 }
 
 /** Sends alerts to a topic, which `telltale migrate` creates. */
@@ -96,7 +81,7 @@ export function createTopicSink(settings: TopicSinkSettings, deps: SinkDeps): Si
       const turn = before.then(() => open.put(notice.alert.session_id, noticeBody(notice, deps)));
       last = turn.catch(() => {});
       try {
-        await orAbort(turn, signal);
+        await orAbort(turn, signal, () => new DeliveryError('delivery was stopped', false));
       } catch (error) {
         throw error instanceof DeliveryError ? error : away(`topic ${topic}`, error);
       }

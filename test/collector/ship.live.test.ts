@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { getEventListeners } from 'node:events';
+import { getEventListeners, setMaxListeners } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { EVENTS_TOPIC_SETTINGS, frameLines, partitionOf, unframe } from '#schemas';
 import { kafkaTransport, ShipError } from '../../collector/ship.ts';
@@ -31,6 +31,8 @@ describe.skipIf('skip' in kafka)('the Kafka transport', () => {
     const abort = new AbortController();
     const sessions = Array.from({ length: 6 }, () => randomUUID());
     const frames = 20;
+    // Each send listens while it is under way, and here that is all of them.
+    setMaxListeners(sessions.length * frames, abort.signal);
     // All at once: the transport itself keeps one send in flight for a partition.
     await Promise.all(
       Array.from({ length: frames }, (_, n) =>

@@ -10,7 +10,7 @@ import {
 } from '#schemas';
 import { createDelivery, DELIVERY_LIMITS } from '../../../ingest/detect/delivery.ts';
 import { createRaiser, openBook } from '../../../ingest/detect/raise.ts';
-import type { Sink, SinkDeps } from '../../../ingest/detect/sink.ts';
+import type { Sink, SinkDeps, Told } from '../../../ingest/detect/sink.ts';
 import { createWriter, slotsOf } from '../../../ingest/write.ts';
 import { fakeClock, fakeLog, fakeMeter } from '../../fakes/ports.ts';
 import { LIMITS, useEngine } from '../engine.ts';
@@ -31,12 +31,13 @@ const some = (count: number): Alert[] => {
 function worker(names: readonly string[], store: Store = engine.store, over = DELIVERY_LIMITS) {
   const [log, meter, clock] = [fakeLog(), fakeMeter(), fakeClock()];
   const told = new Map<string, Alert[]>(names.map((name) => [name, []]));
+  const withdrawn = new Map<string, Alert[]>(names.map((name) => [name, []]));
   let delivered: NonNullable<SinkDeps['delivered']> = () => {};
   const sinks = names.map(
     (name): Sink => ({
       name,
       raise: (alerts) => void told.get(name)?.push(...alerts),
-      withdraw: () => {},
+      withdraw: (alerts) => void withdrawn.get(name)?.push(...alerts),
       start: async () => {},
       stop: async () => {},
     }),
@@ -52,13 +53,17 @@ function worker(names: readonly string[], store: Store = engine.store, over = DE
   const raiser = createRaiser({ writer, log, meter, clock, sinks: [delivery] }, 1_000);
   const raise = (alerts: readonly Alert[]) =>
     raiser.write({ raised: alerts, withdrawn: [] }, () => undefined, never);
+  const withdraw = (alerts: readonly Alert[]) =>
+    raiser.write({ raised: [], withdrawn: alerts }, () => undefined, never);
   /** What a sink was told of these alerts, in their order. */
-  const toldOf = (name: string, alerts: readonly Alert[]) =>
+  const among = (lists: Map<string, Alert[]>) => (name: string, alerts: readonly Alert[]) =>
     alerts.flatMap(({ fingerprint }) =>
-      (told.get(name) ?? []).filter((one) => one.fingerprint === fingerprint),
+      (lists.get(name) ?? []).filter((one) => one.fingerprint === fingerprint),
     );
-  const take = (name: string, alerts: readonly Alert[]) => delivered(name, alerts);
-  return { delivery, raise, take, toldOf, log, meter, clock };
+  const take = (name: string, alerts: readonly Alert[], what: Told = 'raised') =>
+    delivered(name, alerts, what);
+  const lists = { toldOf: among(told), withdrawnOf: among(withdrawn) };
+  return { delivery, raise, withdraw, take, ...lists, log, meter, clock };
 }
 
 /** For what must not come: long enough that it would have. */
@@ -111,6 +116,35 @@ describe('delivery', () => {
     await second.delivery.start();
     await until(() => expect(second.toldOf('hook', alerts)).toEqual(alerts));
     expect(second.toldOf('topic', alerts)).toEqual([]);
+  });
+
+  it('tells after a restart that an alert does not hold any more, to whoever has it', async () => {
+    const [had, unheard] = some(2) as [Alert, Alert];
+    const first = worker(['hook']);
+    await first.delivery.start();
+    await first.raise([had, unheard]);
+    first.take('hook', [had]);
+    first.clock.advance(DELIVERY_LIMITS.noteMs);
+    await until(async () => expect(await notedOf([had])).toEqual(['hook']));
+    await first.withdraw([had, unheard]);
+    expect(first.withdrawnOf('hook', [had])).toEqual([had]);
+    // Killed before the receiver had answered. It never had the other one.
+    const second = worker(['hook']);
+    await second.delivery.start();
+    await until(() => expect(second.withdrawnOf('hook', [had, unheard])).toEqual([had]));
+    expect(second.toldOf('hook', [had, unheard])).toEqual([]);
+    second.take('hook', [had], 'withdrawn');
+    await second.delivery.stop();
+    const third = worker(['hook']);
+    await third.delivery.start();
+    await settled();
+    expect(third.withdrawnOf('hook', [had])).toEqual([]);
+    // It holds after all, and the receiver has to be told anew.
+    const later = NOW_MS + 60_000;
+    await store(ALERT_STATES_TABLE, [alertStateLine(had, 'standing', 'engine', '', later)]);
+    const fourth = worker(['hook']);
+    await fourth.delivery.start();
+    await until(() => expect(fourth.toldOf('hook', [had])).toEqual([had]));
   });
 
   it('tells nobody of what does not hold any more', async () => {
@@ -178,12 +212,12 @@ describe('delivery', () => {
     const start = async (repeatsMs: number) => {
       const writer = createWriter({ ...shared, random });
       await createDelivery({ ...shared, writer, sinks: () => [sink(repeatsMs)] }).start();
-      await settled();
     };
     await start(0);
+    await settled();
     expect(told).toEqual([]);
     await start(600_000);
-    expect(told).toEqual(alerts);
+    await until(() => expect(told).toEqual(alerts));
   });
 
   it('opens a book with what the table has', () => {
