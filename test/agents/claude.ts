@@ -22,6 +22,7 @@ export function bypassSteps({ workspace: w, target, dir }: Place): readonly Step
       bash('toolu_01', 'echo hello && ls -la', 0, { programs: ['ls'] }),
     ),
     bash('toolu_02_exit3', 'sh -c "echo out; echo err >&2; exit 3"', 3),
+    step('toolu_05_read', 'Read', { file_path: path.join(w, 'app.py') }),
     bash('toolu_03_big', 'seq 1 20000', 0, { programs: ['seq'] }),
     step(
       'toolu_04_write',
@@ -32,7 +33,6 @@ export function bypassSteps({ workspace: w, target, dir }: Place): readonly Step
       },
       { files: ['notes/todo.md'] },
     ),
-    step('toolu_05_read', 'Read', { file_path: path.join(w, 'app.py') }),
     step(
       'toolu_06_edit',
       'Edit',

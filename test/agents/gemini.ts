@@ -28,6 +28,7 @@ export function yoloSteps({ workspace: w, target, dir }: Place): readonly Step[]
     run('fc_02_exit3', 'sh -c "echo out; echo err >&2; exit 3"', 3, {
       command: 'echo out; echo err >&2; exit 3',
     }),
+    named('fc_05_read', 'read_file', { file_path: path.join(w, 'app.py') }),
     run('fc_03_big', 'seq 1 20000', 0, { programs: ['seq'] }),
     named(
       'fc_04_write',
@@ -35,7 +36,6 @@ export function yoloSteps({ workspace: w, target, dir }: Place): readonly Step[]
       { file_path: path.join(w, 'notes/todo.md'), content: '# todo\n- rotate keys\n' },
       { files: ['notes/todo.md'] },
     ),
-    named('fc_05_read', 'read_file', { file_path: path.join(w, 'app.py') }),
     named(
       'fc_06_edit',
       'replace',

@@ -22,6 +22,7 @@ export function autoSteps({ workspace: w, target, dir }: Place): readonly Step[]
       bash('call_01', 'echo hello && ls -la', 0, { programs: ['ls'] }),
     ),
     bash('call_02_exit3', 'sh -c "echo out; echo err >&2; exit 3"', 3),
+    step('call_05_read', 'read', { filePath: path.join(w, 'app.py') }),
     bash('call_03_big', 'seq 1 20000', 0, { programs: ['seq'] }),
     step(
       'call_04_write',
@@ -29,7 +30,6 @@ export function autoSteps({ workspace: w, target, dir }: Place): readonly Step[]
       { filePath: path.join(w, 'notes/todo.md'), content: '# todo\n- rotate keys\n' },
       { files: ['notes/todo.md'] },
     ),
-    step('call_05_read', 'read', { filePath: path.join(w, 'app.py') }),
     step(
       'call_06_edit',
       'edit',

@@ -10,7 +10,7 @@ import type { Adapter, Mapped, Prepared, SessionFiles, Setup } from '../adapter.
 import { isObject, type Loose, logTimeNs, parseObject, textOf } from '../draft.ts';
 import { HOOK_EVENTS, mapClaudeHook } from './hook.ts';
 import { isFromThrowaway, mapClaudeLog, mapClaudeSpan } from './otlp.ts';
-import { createClaudeState, dueRefusals } from './state.ts';
+import { createClaudeState, dueRefusals, openQuestions } from './state.ts';
 import { createTranscriptMapper, readTranscriptLine, SOURCE } from './transcript.ts';
 
 /** How the command line names it: itself, its npm package, or that package's own program. */
@@ -139,7 +139,7 @@ export const claude: Adapter = {
       conversationOf: (record) =>
         isFromThrowaway(record) ? undefined : textOf(record.attributes['session.id']),
       hookConversationOf: (payload) => (isObject(payload) ? textOf(payload.session_id) : undefined),
-      end: () => dueRefusals(state),
+      end: () => [...dueRefusals(state), ...openQuestions(state)],
     };
   },
 };

@@ -156,6 +156,17 @@ export function refuse(
   state.refusals.set(id, { source, envelope: { ...envelope, tool_call_id: id }, fields });
 }
 
+/** Questions that were never answered: the run ended before. */
+export function openQuestions(state: ClaudeState): Draft[] {
+  const out: Draft[] = [];
+  for (const [id, call] of state.calls) {
+    if (call.askedNs === undefined || call.decided === true || call.ran === true) continue;
+    const envelope = { ts: call.askedNs, turn_id: call.turn, tool_call_id: id };
+    out.push(approvalOf('hook', call, envelope, { decision: 'asked' }));
+  }
+  return out;
+}
+
 const WAIT_NS = 15_000_000_000n;
 
 /** The refusals that no decision will come for any more at `ns`; all of them without a time. */

@@ -7,7 +7,7 @@ import path from 'node:path';
 import type { Command } from '../../record.ts';
 import type { Adapter, Prepared, SessionFiles, Setup } from '../adapter.ts';
 import { textOf } from '../draft.ts';
-import { mapCodexHook } from './hook.ts';
+import { mapCodexHook, openQuestions } from './hook.ts';
 import { mapCodexLog, mapCodexSpan } from './otlp.ts';
 import { createRolloutMapper, readSessionMeta } from './rollout.ts';
 import { createCodexState } from './state.ts';
@@ -92,6 +92,7 @@ export const codex: Adapter = {
       span: (span) => mapCodexSpan(span, state),
       line: createRolloutMapper(state, startNs),
       hook: (_name, payload, receivedNs) => mapCodexHook(payload, receivedNs, state),
+      end: () => openQuestions(state),
       conversationOf: (record) => textOf(record.attributes['conversation.id']),
     };
   },

@@ -4,7 +4,8 @@
  */
 import type { Draft } from '#schemas';
 import type { Mapped } from '../adapter.ts';
-import { isObject, type Loose, reported, textOf } from '../draft.ts';
+import { approvalOf } from '../calls.ts';
+import { isObject, jsonText, type Loose, reported, textOf } from '../draft.ts';
 import { type CodexState, rememberCall } from './state.ts';
 
 const SOURCE = 'hook';
@@ -54,17 +55,40 @@ function postToolUse(p: Loose, envelope: Loose): readonly Draft[] {
   ];
 }
 
-/** A question was asked; the hook is not told for which call, nor the answer. */
-function permissionRequest(p: Loose, envelope: Loose): readonly Draft[] {
+/**
+ * A question was asked. The hook is not told for which call: it is the last one with this command
+ * that nobody decided on, and its decision then tells question and answer as one.
+ */
+function permissionRequest(p: Loose, envelope: Loose, state: CodexState): readonly Draft[] {
+  const command = commandOf(p);
+  const shown = command ?? jsonText(p.tool_input);
+  const asked = { askedNs: String(envelope.ts), ...(shown === undefined ? {} : { shown }) };
+  const [id] =
+    [...state.call].findLast(
+      ([one, call]) => command !== undefined && call.command === command && !state.decided.has(one),
+    ) ?? [];
+  if (id !== undefined && shown !== undefined) {
+    state.asked.set(id, { askedNs: asked.askedNs, shown });
+    return [];
+  }
   return [
-    reported('approval', SOURCE, {
-      ...envelope,
+    approvalOf(SOURCE, command === undefined ? asked : { ...asked, command }, envelope, {
       decision: 'asked',
       tool: textOf(p.tool_name),
-      command: commandOf(p),
       policy: textOf(p.permission_mode),
     }),
   ];
+}
+
+/** Questions that were never answered: the run ended before. */
+export function openQuestions(state: CodexState): readonly Draft[] {
+  return [...state.asked].flatMap(([id, asked]) => {
+    if (state.decided.has(id)) return [];
+    const { command } = state.call.get(id) ?? {};
+    const call = command === undefined ? asked : { ...asked, command };
+    const envelope = { ts: asked.askedNs, tool_call_id: id, turn_id: state.turnOfCall.get(id) };
+    return [approvalOf(SOURCE, call, envelope, { decision: 'asked' })];
+  });
 }
 
 function userPrompt(p: Loose, envelope: Loose): readonly Draft[] {

@@ -4,10 +4,11 @@
  */
 import type { Draft } from '#schemas';
 import type { Mapped } from '../adapter.ts';
+import { approvalOf } from '../calls.ts';
 import { before, type Loose, logTimeNs, msAsNs, pick, reported, textOf, uintOf } from '../draft.ts';
 import type { Attributes, LogRecord, Span } from '../otlp/shape.ts';
 import { type CodexState, refusal, rememberCall, turnAt } from './state.ts';
-import { isRefusal, readToolText } from './text.ts';
+import { type CallText, isRefusal, readToolText } from './text.ts';
 
 const SOURCE = 'otlp';
 
@@ -85,20 +86,24 @@ function sseEvent({ a, envelope }: Seen): readonly Draft[] {
 }
 
 function toolDecision({ a, envelope, callId, state }: Seen): readonly Draft[] {
+  const id = callId ?? '';
   if (callId !== undefined) state.decided.set(callId, true);
-  const call = callId === undefined ? undefined : state.call.get(callId);
+  const call = state.call.get(id);
+  const conversation = String(envelope.conversation_id);
   return [
-    reported('approval', SOURCE, {
-      ...envelope,
+    approvalOf(SOURCE, { ...state.asked.get(id), ...commandOf(call) }, envelope, {
       decision: textOf(a.decision),
       decided_by: DECIDERS[String(a.source)] ?? 'unknown',
       tool: textOf(a.tool_name),
-      command: call?.command,
       justification: call?.justification,
-      policy: state.policy.get(String(envelope.conversation_id)),
+      policy: state.policy.get(conversation),
+      policy_version: state.policyVersion.get(conversation),
     }),
   ];
 }
+
+const commandOf = (call: CallText | undefined) =>
+  call?.command === undefined ? {} : { command: call.command };
 
 /** `success` only says that the tool ran; the exit code is in the text's header. */
 function toolResult(seen: Seen): readonly Draft[] {

@@ -11,6 +11,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Draft } from '#schemas';
 import type { Mapped } from '../adapter.ts';
+import { policyVersion } from '../calls.ts';
 import { isObject, isoNs, type Loose, reported, textOf, uintOf } from '../draft.ts';
 import { beginTurn, type CodexState, refusal, rememberCall, turnAt } from './state.ts';
 import { commandOfArgv, isRefusal, outputText, readToolText } from './text.ts';
@@ -42,6 +43,12 @@ function turnContext({ p, state, conversation }: Seen): readonly Draft[] {
   const sandbox = isObject(p.sandbox_policy) ? p.sandbox_policy.type : undefined;
   if (textOf(sandbox) !== undefined)
     state.policy.set(conversation, `approval ${p.approval_policy}, sandbox ${sandbox}`);
+  const { approval_policy, sandbox_policy, permission_profile } = p;
+  if (sandbox_policy !== undefined || permission_profile !== undefined)
+    state.policyVersion.set(
+      conversation,
+      policyVersion({ approval_policy, sandbox_policy, permission_profile }),
+    );
   return [];
 }
 

@@ -16,8 +16,12 @@ export interface CodexState {
   readonly turns: Map<string, { readonly ns: string; readonly id: string }[]>;
   /** Approval and sandbox policy in force, by conversation, in words. */
   readonly policy: Map<string, string>;
+  /** A digest of that policy in full, by conversation. */
+  readonly policyVersion: Map<string, string>;
   readonly model: Map<string, string>;
   readonly call: Map<string, CallText & { readonly tool?: string }>;
+  /** When somebody was asked about a call, and the text that was shown. */
+  readonly asked: Map<string, { readonly askedNs: string; readonly shown: string }>;
   /** Calls whose approval was reported. */
   readonly decided: Map<string, true>;
   /** Calls of which the sandbox denied something. */
@@ -33,8 +37,10 @@ export function createCodexState(): CodexState {
     turnOfCall: boundedMap(ENTRIES_MAX),
     turns: boundedMap(ENTRIES_MAX),
     policy: boundedMap(ENTRIES_MAX),
+    policyVersion: boundedMap(ENTRIES_MAX),
     model: boundedMap(ENTRIES_MAX),
     call: boundedMap(ENTRIES_MAX),
+    asked: boundedMap(ENTRIES_MAX),
     decided: boundedMap(ENTRIES_MAX),
     denied: boundedMap(ENTRIES_MAX),
     deniedSpan: boundedMap(ENTRIES_MAX),
@@ -92,6 +98,7 @@ export function refusal(state: CodexState, refused: Refused): Draft[] {
       command: call?.command,
       justification: call?.justification,
       policy: state.policy.get(String(refused.envelope.conversation_id)),
+      policy_version: state.policyVersion.get(String(refused.envelope.conversation_id)),
       reason: refused.reason,
     }),
   ];

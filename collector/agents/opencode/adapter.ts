@@ -9,7 +9,7 @@ import { pathToFileURL } from 'node:url';
 import type { Command } from '../../record.ts';
 import type { Adapter, Prepared, Setup } from '../adapter.ts';
 import { parseObject } from '../draft.ts';
-import { createLineMapper } from './events.ts';
+import { createLineMapper, openQuestions } from './events.ts';
 import { SOURCE } from './parts.ts';
 import { CALL_KEY, pluginSource } from './plugin.ts';
 import { createOpencodeState } from './state.ts';
@@ -49,6 +49,7 @@ export const opencode: Adapter = {
       log: () => [],
       span: () => [],
       line: createLineMapper(state),
+      end: () => openQuestions(state),
     };
   },
 };

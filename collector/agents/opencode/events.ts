@@ -123,6 +123,15 @@ function permissionReplied(p: Loose, ns: string, state: OpencodeState): readonly
   ];
 }
 
+/** Questions that were never answered: the run ended before. */
+export function openQuestions(state: OpencodeState): readonly Draft[] {
+  return [...state.questions.values()].map(({ callId, askedNs, shown }) => {
+    const call = callId === undefined ? {} : callOf(state.calls, callId);
+    const envelope = { ts: askedNs, turn_id: call.turn, tool_call_id: callId };
+    return approvalOf(SOURCE, { ...call, shown }, envelope, { decision: 'asked' });
+  });
+}
+
 function sessionError(p: Loose, ns: string, _state: OpencodeState): readonly Draft[] {
   const failure = failureOf(p.error);
   const outcome = 'failure';

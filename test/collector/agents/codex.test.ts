@@ -308,7 +308,9 @@ describe('which adapter', () => {
     expect(findAdapter(undefined, ['/usr/bin/codex', 'exec'])?.name).toBe('codex');
     expect(findAdapter(undefined, ['sh'])).toBeUndefined();
     expect(() => findAdapter('cursor', [])).toThrow(UnknownAgentError);
-    expect(() => findAdapter('cursor', [])).toThrow(/known: claude, codex, genai/);
+    expect(() => findAdapter('cursor', [])).toThrow(
+      /known: claude, codex, gemini, opencode, genai/,
+    );
   });
 
   it('switches telemetry on behind the name of the agent, wherever that stands', () => {

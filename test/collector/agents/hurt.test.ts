@@ -57,10 +57,6 @@ function hurt(record: unknown, how: Hurt, where: number, other: unknown): unknow
   return copy;
 }
 
-/** Calls that a record names, by its text: those may lose something. */
-const names = (input: Input, id: string): boolean =>
-  JSON.stringify(input).includes(id.replace(/^.*__/, ''));
-
 function holds(name: string, inputs: readonly Input[], numRuns: number): void {
   const whole = told(map(name, inputs));
   const pick = fc.nat({ max: Math.max(inputs.length - 1, 0) });
@@ -77,12 +73,16 @@ function holds(name: string, inputs: readonly Input[], numRuns: number): void {
       const drafts = map(name, changed);
       expect(map(name, changed)).toEqual(drafts);
       for (const draft of drafts) fitDraft(draft);
+      // What the others tell they tell as well where the record is not there at all.
       const left = told(drafts);
-      for (const key of whole) {
-        const id = key.split(' ').at(-1) ?? '';
-        if (!names(one, id))
-          expect(left, `${key} after ${JSON.stringify(changed[at])}`).toContain(key);
-      }
+      const without = told(
+        map(
+          name,
+          inputs.filter((_input, index) => index !== at),
+        ),
+      );
+      for (const key of without)
+        expect(left, `${key} after ${JSON.stringify(changed[at])}`).toContain(key);
     }),
     { numRuns },
   );
@@ -102,7 +102,7 @@ function holds(name: string, inputs: readonly Input[], numRuns: number): void {
 const SAMPLES = { claude: CLAUDE, gemini: GEMINI, opencode: OPENCODE };
 describe.each(Object.entries(SAMPLES))('a hand-made session of %s', (name, inputs) => {
   it('survives any hurt to one record, and is mapped the same each time', () => {
-    holds(name, inputs, 400);
+    holds(name, inputs, 200);
   });
 });
 
@@ -151,11 +151,11 @@ describe.skipIf(!there)('what the CLIs sent', () => {
   afterAll(() => fs.rmSync(dir, { recursive: true, force: true }));
 
   it.each([
-    ['claude', 'allowlist-json', 25],
-    ['claude', 'default-flags-json', 25],
-    ['codex', 'ww-json', 10],
-    ['gemini', 'yolo-http', 15],
-    ['opencode', 'run-auto', 15],
+    ['claude', 'allowlist-json', 10],
+    ['claude', 'default-flags-json', 8],
+    ['codex', 'ww-json', 4],
+    ['gemini', 'yolo-http', 6],
+    ['opencode', 'run-auto', 6],
   ] as const)('%s %s survives any hurt to one record', (name, variant, numRuns) => {
     const inputs = captured(path.join(dir, 'captures', name, variant));
     expect(inputs.length).toBeGreaterThan(50);
