@@ -1,5 +1,6 @@
 /** What everyone agrees on; imported as `#schemas`. */
 
+export * from './abort.ts';
 export * from './account.ts';
 export * from './alerts.ts';
 export * from './chain.ts';
@@ -37,6 +38,7 @@ export {
   type NgramCount,
   sessionScore,
 } from './rules/baseline.ts';
+export { columnsFor } from './rules/columns.ts';
 export { RULE_FILE_BYTES_MAX } from './rules/document.ts';
 export {
   createEngine,
@@ -58,7 +60,7 @@ export {
   type RuleNeed,
 } from './rules/preselect.ts';
 export { ruleTimeNs, scopeOf, type Views } from './rules/raise.ts';
-export { columnsFor, createRowSql, PROCESS_KINDS, type RowSql } from './rules/row-sql.ts';
+export { createRowSql, PROCESS_KINDS, type RowSql } from './rules/row-sql.ts';
 export * from './rules/rule.ts';
 export { createRuleSet, type Evaluation, type RuleSet } from './rules/ruleset.ts';
 export { sigmaViews } from './rules/sigma/taxonomy.ts';
