@@ -2,7 +2,15 @@
  * Completeness of a session's streams, from the table alone: the engine gives the stored ranges,
  * declared gaps, closing counts and parked numbers; `accountFor` gives the verdict.
  */
-import { accountFor, type Completeness, type Range, type Ranges, type Row } from '#schemas';
+import {
+  accountFor,
+  type Completeness,
+  factsOf,
+  type Range,
+  type Ranges,
+  type Row,
+  type TelltaleEvent,
+} from '#schemas';
 import {
   closesPlan,
   gapsPlan,
@@ -89,6 +97,38 @@ export async function accountsOf(run: Runner, session: string): Promise<Accounts
           gaps: (gaps.get(stream) ?? []).map(gapOf),
           ...(close === undefined ? {} : { closeCount: Number(close.count) }),
         }),
+      ];
+    }),
+  );
+}
+
+/** The parked numbers of each stream of a session. */
+export async function parkedRangesOf(
+  run: Runner,
+  session: string,
+): Promise<ReadonlyMap<string, Ranges>> {
+  const plan = parkedRangesPlan(run.tenant, session);
+  const rows = grouped(await run.rows<RangeRow>(plan, SESSION_LIMITS));
+  return new Map([...rows].map(([stream, list]) => [stream, rangesOf(list)]));
+}
+
+/** The same accounts as `accountsOf`, where all rows of the session are at hand. */
+export function accountsFrom(
+  events: ReadonlyMap<string, readonly TelltaleEvent[]>,
+  parked: ReadonlyMap<string, Ranges>,
+): Accounts {
+  const streams = [...new Set([...events.keys(), ...parked.keys()])].sort();
+  return new Map(
+    streams.map((stream) => {
+      const list = events.get(stream) ?? [];
+      const closes = list.flatMap((event) =>
+        event.kind === 'session.close' ? event.chain_count : [],
+      );
+      const facts = { ...factsOf(list), parked: parked.get(stream) ?? [] };
+      // Of two closes, one of which somebody put there, the higher counts, as for the engine.
+      return [
+        stream,
+        accountFor(closes.length > 1 ? { ...facts, closeCount: Math.max(...closes) } : facts),
       ];
     }),
   );

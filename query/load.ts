@@ -13,14 +13,21 @@ import {
 } from '#schemas';
 import { hasScope } from './access/viewer.ts';
 import { deadLettersPlan, replaysPlan } from './account-plan.ts';
-import { type Accounts, accountsOf, storedRangesOf } from './accounts.ts';
+import {
+  type Accounts,
+  accountsFrom,
+  accountsOf,
+  parkedRangesOf,
+  storedRangesOf,
+} from './accounts.ts';
 import { markWhole } from './content.ts';
 import { isUuid } from './cursor.ts';
 import { badInput, QueryError } from './errors.ts';
 import { type SessionHead, type SessionRow, sessionHead } from './render.ts';
 import { type Runner, SESSION_LIMITS } from './run.ts';
 import { sessionPlan, sessionsPlan, streamsPlan } from './session-plan.ts';
-import { type Analysis, analyse } from './timeline/analyse.ts';
+import type { Analysis } from './timeline/analyse.ts';
+import { type Assessment, assess } from './timeline/assess.ts';
 import { present } from './timeline/merge.ts';
 import { type DeadLetter, placeLetters, standing } from './timeline/parked.ts';
 import { buildStory, type SessionData, type Story } from './timeline/story.ts';
@@ -61,10 +68,21 @@ export interface SessionLoads {
   parkedBeside(id: string): Promise<ReadonlyMap<string, readonly ParkedLetter[]>>;
   events(id: string): Promise<readonly TelltaleEvent[]>;
   analysis(id: string): Promise<Analysis>;
+  /** All that is reconstructed of a session, with the account of its streams. */
+  assessment(id: string): Promise<Assessment>;
   /** The story without verdicts on its streams: turns, calls, effects. */
   story(id: string): Promise<Story>;
   /** All that a story is made of, with the verdicts. */
   data(head: SessionHead): Promise<SessionData>;
+  /** The same with the story of it, findings and all. */
+  whole(head: SessionHead): Promise<Whole>;
+}
+
+/** A session with its verdicts, and what was made of both. */
+export interface Whole {
+  readonly data: SessionData;
+  readonly assessment: Assessment;
+  readonly story: Story;
 }
 
 function charactersOf(event: TelltaleEvent): number {
@@ -210,11 +228,13 @@ export function createLoads(run: Runner): SessionLoads {
 
   async function data(session: SessionHead): Promise<SessionData> {
     const { id, agent, host, user } = session;
-    const [{ events: all, evidence }, accountOf, dead] = await Promise.all([
+    const [{ events: all, evidence }, parked, dead] = await Promise.all([
       recorded(id),
-      accounts(id),
+      parkedRangesOf(run, id),
       deadLetters(id),
     ]);
+    // All rows are at hand: the same account as `accounts` gives, without asking the engine again.
+    const accountOf = accountsFrom(evidence, parked);
     return {
       id,
       agent,
@@ -233,11 +253,35 @@ export function createLoads(run: Runner): SessionLoads {
     };
   }
 
+  const assessment = once(async (id) => {
+    const { events: all, evidence } = await recorded(id);
+    const parked = await parkedRangesOf(run, id);
+    const streams = accountsFrom(evidence, parked);
+    return assess(
+      all,
+      [...streams].map(([streamId, completeness]) => ({ streamId, completeness })),
+    );
+  });
+
   const parkedBeside = once(async (id) => {
     const letters = standing(await deadLetters(id));
     if (letters.length === 0) return new Map<string, readonly ParkedLetter[]>();
     return placeLetters(letters, await storedRangesOf(run, id)).beside;
   });
+
+  const wholes = new Map<string, Promise<Whole>>();
+  function whole(session: SessionHead): Promise<Whole> {
+    let promise = wholes.get(session.id);
+    if (promise === undefined) {
+      promise = Promise.all([data(session), assessment(session.id)]).then(([all, made]) => ({
+        data: all,
+        assessment: made,
+        story: buildStory(all, made),
+      }));
+      wholes.set(session.id, promise);
+    }
+    return promise;
+  }
 
   return {
     head,
@@ -247,9 +291,14 @@ export function createLoads(run: Runner): SessionLoads {
     deadLetters,
     parkedBeside,
     events,
-    analysis: once(async (id) => analyse(await events(id))),
-    story: once(async (id) => buildStory({ ...BARE, id, events: await events(id) })),
+    analysis: async (id) => (await assessment(id)).analysis,
+    assessment,
+    story: once(async (id) => {
+      const [all, made] = await Promise.all([events(id), assessment(id)]);
+      return buildStory({ ...BARE, id, events: all }, made);
+    }),
     data,
+    whole,
   };
 }
 

@@ -23,7 +23,7 @@ export interface CallEffects {
   readonly events: readonly FlatEvent[];
 }
 
-const AttributionRef = builder.objectRef<Attribution>('Attribution').implement({
+export const AttributionRef = builder.objectRef<Attribution>('Attribution').implement({
   description: 'Which call it belongs to, how that is known, and how surely.',
   fields: (t) => ({
     toolCallId: t.exposeString('toolCallId', { nullable: true }),

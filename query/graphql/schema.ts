@@ -1,13 +1,19 @@
 /** The schema, put together: each file adds its types to the one builder. */
 import { type GraphQLSchema, printSchema } from 'graphql';
 import { builder } from './builder.ts';
+import './agents.ts';
 import './alerts.ts';
+import './approvals.ts';
 import './casework.ts';
+import './coverage.ts';
 import './events.ts';
+import './files.ts';
 import './live.ts';
+import './network.ts';
 import './sessions.ts';
 import './story.ts';
 import './streams.ts';
+import './triage.ts';
 
 export const schema: GraphQLSchema = builder.toSchema({ sortSchema: true });
 

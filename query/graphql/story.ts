@@ -3,10 +3,12 @@ import { badInput } from '../errors.ts';
 import type { SessionLoads } from '../load.ts';
 import { PAGE_MAX, pageSize } from '../plan.ts';
 import type { Analysis } from '../timeline/analyse.ts';
+import type { Assessment } from '../timeline/assess.ts';
 import { UNATTRIBUTED } from '../timeline/attribution.ts';
 import { FINDING_KINDS, type Finding } from '../timeline/findings.ts';
 import type { Claim, Contradiction, ExitCode } from '../timeline/merge.ts';
-import { buildStory, type CallItem, type Story } from '../timeline/story.ts';
+import type { Process } from '../timeline/processes.ts';
+import type { CallItem, Story } from '../timeline/story.ts';
 import type { Turn } from '../timeline/turns.ts';
 import { type FlatEvent, roleOf } from '../timeline/view.ts';
 import { builder, costs } from './builder.ts';
@@ -15,8 +17,9 @@ import { EventRef } from './events.ts';
 import { SessionRef } from './sessions.ts';
 
 /** What reading and analysing a whole session costs beside its fields. */
-const ANALYSIS_COST = 1000;
-const OF_WHOLE = 'Reads the whole session; one above its limit is answered with SESSION_TOO_LARGE.';
+export const ANALYSIS_COST = 1000;
+export const OF_WHOLE =
+  'Reads the whole session; one above its limit is answered with SESSION_TOO_LARGE.';
 
 const ClaimRef = builder.objectRef<Claim>('Claim').implement({
   description: 'Who said so.',
@@ -47,20 +50,20 @@ const ExitCodeRef = builder.objectRef<ExitCode>('ExitCode').implement({
   }),
 });
 
-interface CallRow extends CallItem {
-  readonly analysis: Analysis;
+export interface CallRow extends CallItem {
+  readonly assessment: Assessment;
 }
 
 const EFFECTS: ReadonlySet<string> = new Set(['effect', 'process_start', 'process_end']);
 const isEffect = (event: FlatEvent): boolean => EFFECTS.has(roleOf(event));
 
 /** The effects of a call, with the events in which they were seen. */
-function effectsOf({ analysis, call, effects }: CallRow): CallEffects {
-  const caused = analysis.causedBy.get(call.id) ?? [];
+function effectsOf({ assessment, call, effects }: CallRow): CallEffects {
+  const caused = assessment.analysis.causedBy.get(call.id) ?? [];
   return { ...effects, events: caused.filter(isEffect) };
 }
 
-const ToolCallRef = builder.objectRef<CallRow>('ToolCall').implement({
+export const ToolCallRef = builder.objectRef<CallRow>('ToolCall').implement({
   description: 'One tool call, merged from all channels that report it.',
   fields: (t) => ({
     id: t.id({ resolve: ({ call }) => call.id }),
@@ -106,6 +109,14 @@ const ToolCallRef = builder.objectRef<CallRow>('ToolCall').implement({
     approvals: t.field({ type: [EventRef], resolve: ({ approvals }) => approvals }),
     decisions: t.field({ type: [EventRef], resolve: ({ decisions }) => decisions }),
     effects: t.field({ type: EffectsRef, resolve: effectsOf }),
+    agentId: t.string({
+      nullable: true,
+      description: 'The agent or subagent that made it.',
+      resolve: ({ assessment, call }) => {
+        const event = assessment.analysis.byId.get(call.eventIds[0] ?? '');
+        return event === undefined ? null : (assessment.agents().of(event) ?? null);
+      },
+    }),
   }),
 });
 
@@ -115,11 +126,11 @@ const callsIn = (story: Story): CallItem[] =>
   );
 
 async function callRows(loads: SessionLoads, session: string): Promise<CallRow[]> {
-  const [analysis, story] = await Promise.all([loads.analysis(session), loads.story(session)]);
-  const place = new Map(analysis.calls.map(({ id }, index) => [id, index]));
+  const [assessment, story] = await Promise.all([loads.assessment(session), loads.story(session)]);
+  const place = new Map(assessment.analysis.calls.map(({ id }, index) => [id, index]));
   const placeOf = (row: CallRow) => place.get(row.call.id) ?? 0;
   return callsIn(story)
-    .map((item) => ({ ...item, analysis }))
+    .map((item) => ({ ...item, assessment }))
     .sort((a, b) => placeOf(a) - placeOf(b));
 }
 
@@ -144,7 +155,7 @@ const TurnRef = builder.objectRef<TurnRow>('Turn').implement({
   }),
 });
 
-const FindingRef = builder.objectRef<Finding>('Finding').implement({
+export const FindingRef = builder.objectRef<Finding>('Finding').implement({
   description: 'What does not fit.',
   fields: (t) => ({
     kind: t.exposeString('kind', { description: `One of: ${FINDING_KINDS.join(', ')}.` }),
@@ -153,23 +164,60 @@ const FindingRef = builder.objectRef<Finding>('Finding').implement({
     at: t.field({ type: 'Time', nullable: true, resolve: ({ ns }) => ns ?? null }),
     callId: t.exposeString('callId', { nullable: true }),
     eventIds: t.exposeIDList('eventIds'),
+    method: t.exposeString('method', {
+      nullable: true,
+      description: 'By which comparison it was found; null where it is a plain fact.',
+    }),
+    confidencePct: t.exposeInt('confidencePct', { nullable: true }),
   }),
 });
 
-function processRows(analysis: Analysis): ProcessRow[] {
-  return analysis.processes.list.map((process) => ({
+/** The processes that a tree is asked for begins with; undefined for the whole tree. */
+function topsOf({ processes }: Analysis, root?: string | null, pid?: number | null) {
+  if (root !== undefined && root !== null) {
+    const process = processes.byId.get(root);
+    if (process === undefined) throw badInput('root: no such process');
+    return [process];
+  }
+  if (pid === undefined || pid === null) return undefined;
+  return processes.list.filter((process) => process.pid === pid);
+}
+
+function processRows(analysis: Analysis, tops?: readonly Process[]): ProcessRow[] {
+  const row = (process: Process, depth: number): ProcessRow => ({
     process,
-    depth: process.depth,
+    depth,
     attribution: analysis.attribution.get(process.id) ?? UNATTRIBUTED,
-  }));
+  });
+  if (tops === undefined)
+    return analysis.processes.list.map((process) => row(process, process.depth));
+  const rows: ProcessRow[] = [];
+  const todo = [...tops].reverse().map((process) => row(process, 0));
+  for (let next = todo.pop(); next !== undefined; next = todo.pop()) {
+    rows.push(next);
+    const { process, depth } = next;
+    const children = [...analysis.processes.childrenOf(process.id)].reverse();
+    todo.push(...children.map((child) => row(child, depth + 1)));
+  }
+  return rows;
 }
 
 builder.objectFields(SessionRef, (t) => ({
   processTree: t.field({
     type: [ProcessRef],
-    description: `All processes, flat, parents before children. ${OF_WHOLE}`,
+    description: `All processes, flat, parents before children; or those from some on. ${OF_WHOLE}`,
     ...costs(ANALYSIS_COST, PAGE_MAX),
-    resolve: async ({ id }, _args, { loads }) => processRows(await loads.analysis(id)),
+    args: {
+      root: t.arg.id({ description: 'Only this process and all below it.' }),
+      pid: t.arg({
+        type: 'Long',
+        description: 'Only processes of this number, of each of its lifetimes, and all below.',
+      }),
+    },
+    resolve: async ({ id }, { root, pid }, { loads }) => {
+      const analysis = await loads.analysis(id);
+      return processRows(analysis, topsOf(analysis, root && String(root), pid));
+    },
   }),
   turns: t.field({
     type: [TurnRef],
@@ -200,7 +248,7 @@ builder.objectFields(SessionRef, (t) => ({
     type: [FindingRef],
     description: `What does not fit: loss, broken evidence, contradictions, refused things that ran. ${OF_WHOLE}`,
     ...costs(2 * ANALYSIS_COST),
-    resolve: async (head, _args, { loads }) => buildStory(await loads.data(head)).findings,
+    resolve: async (head, _args, { loads }) => (await loads.whole(head)).story.findings,
   }),
   unattributed: t.field({
     type: EffectsRef,

@@ -31,7 +31,7 @@ const RangeRef = builder.objectRef<Range>('SeqRange').implement({
 const VERDICT =
   'complete: closed, every number is stored. declared: what is missing is declared. open: not closed. incomplete: numbers are missing that nobody declared.';
 
-const CompletenessRef = builder.objectRef<Completeness>('Completeness').implement({
+export const CompletenessRef = builder.objectRef<Completeness>('Completeness').implement({
   description: 'The account of one stream: produced = stored + parked + declared + unaccounted.',
   fields: (t) => ({
     verdict: t.exposeString('verdict', { description: VERDICT }),
@@ -75,7 +75,7 @@ const FaultRef = builder.objectRef<IntegrityFault>('IntegrityFault').implement({
   }),
 });
 
-const IntegrityRef = builder.objectRef<Integrity>('Integrity').implement({
+export const IntegrityRef = builder.objectRef<Integrity>('Integrity').implement({
   description: 'The hash chain, recomputed from the stored rows.',
   fields: (t) => ({
     verdict: t.exposeString('verdict', {

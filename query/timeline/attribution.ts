@@ -95,11 +95,11 @@ interface Best {
   readonly pct: number;
 }
 
-/** The best of the running calls by a score; an even match is marked down. Newest call first. */
-function bestOf(running: readonly ToolCall[], score: (call: ToolCall) => number): Best | undefined {
+/** The best of some calls by a score; an even match is marked down. Newest call first. */
+function bestAmong(calls: readonly ToolCall[], score: (call: ToolCall) => number) {
   let best: Best | undefined;
   let even = false;
-  for (const call of running) {
+  for (const call of calls) {
     const pct = score(call);
     if (pct === 0 || (best !== undefined && pct < best.pct)) continue;
     even = best !== undefined && pct === best.pct;
@@ -107,6 +107,26 @@ function bestOf(running: readonly ToolCall[], score: (call: ToolCall) => number)
     best = { call, pct };
   }
   return best !== undefined && even ? { ...best, pct: AMBIGUOUS_PCT } : best;
+}
+
+/**
+ * The best of the calls that were running at `ns`. One that ran at the very time is better than one
+ * that only did by the slack of the clocks, as long as it fits as well.
+ */
+function bestOf(
+  running: readonly ToolCall[],
+  ns: string,
+  score: (call: ToolCall) => number,
+): Best | undefined {
+  const strictly = (call: ToolCall) =>
+    call.startedNs <= ns && (call.endedNs === undefined || call.endedNs >= ns);
+  const within = bestAmong(running.filter(strictly), score);
+  const near = bestAmong(
+    running.filter((call) => !strictly(call)),
+    score,
+  );
+  if (within === undefined || near === undefined) return within ?? near;
+  return score(within.call) >= score(near.call) ? within : near;
 }
 
 interface Mark {
@@ -173,7 +193,8 @@ function commandMatches(list: readonly Process[], calls: readonly ToolCall[], na
     const free = all.filter((call) => !taken.has(call.id));
     // A refused call is the last to be suspected while another asked for the same.
     const allowed = free.filter((call) => call.outcome !== 'denied');
-    const best = bestOf(allowed, score) ?? bestOf(free, score) ?? bestOf(all, score);
+    const ns = images[index]?.[0]?.ns ?? '';
+    const best = bestOf(allowed, ns, score) ?? bestOf(free, ns, score) ?? bestOf(all, ns, score);
     if (best === undefined) return;
     taken.add(best.call.id);
     const { call, pct } = best;
@@ -251,7 +272,11 @@ function helperMatches(
   );
   const out = new Map<Process, Attribution>();
   touched.forEach(({ event, process }, index) => {
-    const best = bestOf(running[index] ?? [], (call) => matchEvent(event, names(call)).pct);
+    const best = bestOf(
+      running[index] ?? [],
+      event.ts,
+      (call) => matchEvent(event, names(call)).pct,
+    );
     if (best === undefined || best.pct <= AMBIGUOUS_PCT) return;
     const since = shiftNs(best.call.startedNs, -CALL_SLACK_NS);
     let helper: Process | undefined;
@@ -302,7 +327,11 @@ function attributeLoose(
   const place = (event: FlatEvent) => `${event.stream_id} ${event.pid} ${event.file_path}`;
   const renamed = new Map<string, Attribution>();
   loose.forEach((event, index) => {
-    const best = bestOf(running[index] ?? [], (call) => matchEvent(event, names(call)).pct);
+    const best = bestOf(
+      running[index] ?? [],
+      event.ts,
+      (call) => matchEvent(event, names(call)).pct,
+    );
     if (best === undefined) return;
     const attribution: Attribution = {
       toolCallId: best.call.id,

@@ -5,6 +5,7 @@
  */
 import path from 'node:path';
 import type { Analysis } from '../analyse.ts';
+import { present } from '../merge.ts';
 import { argumentStrings, type Named, namedBy, pathScore } from '../running.ts';
 import { type FlatEvent, isSeen } from '../view.ts';
 import type { Review } from './review.ts';
@@ -77,10 +78,14 @@ function ofCommand(text: string, cwd: string | undefined): Pick<Asked, 'files' |
 function askedOf(review: Review): Asked | undefined {
   const { call, shown, cwd } = review;
   if (call === undefined) return undefined;
-  const named = namedBy(call, cwd);
   const text = shown?.expected.inner ?? call.command;
-  if (text !== undefined) return { named, ...ofCommand(text, cwd) };
+  if (text !== undefined) {
+    const { files, hosts } = ofCommand(text, cwd);
+    if (files === undefined && hosts === undefined) return undefined;
+    return { named: namedBy(call, cwd), ...present({ files, hosts }) };
+  }
   if (call.arguments === undefined) return undefined;
+  const named = namedBy(call, cwd);
   const hosts = hostsIn(argumentStrings(call.arguments).slice(0, HOSTS_MAX).join('\n'));
   const urls = /:\/\//.test(named.text);
   return {
@@ -119,7 +124,7 @@ function hostBeyond(asked: Asked, event: FlatEvent): boolean {
 /** What the kernel saw a call touch that its approval did not name; one entry a name. */
 export function beyond(analysis: Analysis, review: Review): Beyond[] {
   const asked = askedOf(review);
-  if (asked === undefined || (asked.files === undefined && asked.hosts === undefined)) return [];
+  if (asked === undefined) return [];
   const out = new Map<string, Beyond>();
   for (const event of analysis.causedBy.get(review.callId) ?? []) {
     if (!isSeen(event)) continue;
