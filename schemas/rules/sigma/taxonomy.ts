@@ -10,6 +10,7 @@
  *     file delete      linux / file_delete; of its mode: file_change; reads: file_access
  *                      linux / auditd                        PATH: name, nametype
  *     net connect      linux / network_connection            DestinationIp, DestinationPort, …
+ *       to a path      linux / auditd alone
  *     net dns          linux / dns_query: QueryName          dns: query
  *     net http         proxy                                 c-uri, cs-method, cs-host, …
  *     any              telltale / <kind>                     our own names; `attrs.key` in maps
@@ -187,6 +188,8 @@ const NET_TELLINGS: ReadonlyMap<unknown, readonly Telling[]> = new Map([
   ['dns', [linux('dns_query', DNS_QUERY), other('dns', DNS)]],
   ['http', [other('proxy', PROXY)]],
 ]);
+/** Sysmon knows connections to addresses; one to a socket's path is none to it, and auditd's alone. */
+const SOCKET_RECORDS: readonly Telling[] = [audit(CONNECT_CALL)];
 const CALL_RECORDS: readonly Telling[] = [audit(OTHER_CALL)];
 const NOBODY: readonly Telling[] = [];
 
@@ -195,7 +198,10 @@ const TELLINGS: Readonly<Record<string, (event: Loose) => readonly Telling[]>> =
   // A program that could not be run has made no process; auditd tells of the attempt.
   exec: ({ outcome }) => (outcome === 'failure' ? EXEC_RECORDS : CREATED_AND_RECORDS),
   file: ({ file_op }) => FILE_TELLINGS.get(file_op) ?? NOBODY,
-  net: ({ net_op }) => NET_TELLINGS.get(net_op) ?? NOBODY,
+  net: ({ net_op, net_path }) =>
+    net_op === 'connect' && net_path !== undefined
+      ? SOCKET_RECORDS
+      : (NET_TELLINGS.get(net_op) ?? NOBODY),
   syscall: () => CALL_RECORDS,
 };
 

@@ -112,6 +112,13 @@ describe('a file event', () => {
 });
 
 describe('a net event', () => {
+  it('to a path is no connection to Sysmon, whatever program makes it', () => {
+    const views = sigmaViews(make('net', { net_op: 'connect', net_path: '/run/nscd/socket' }));
+    const sources = views.map(({ source }) => source?.category ?? source?.service);
+    expect(sources).not.toContain('network_connection');
+    expect(sources).toContain('auditd');
+  });
+
   it('is a connection, a look-up, or a request to a proxy', () => {
     const connect = { net_op: 'connect', net_ip: '192.0.2.1', net_port: 443, net_host: 'x.io' };
     const views = sigmaViews(make('net', connect), { self });
