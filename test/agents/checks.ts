@@ -144,3 +144,29 @@ export function expectApart(
     expect(sleeps, id).toHaveLength(1);
   }
 }
+
+const KILLED = 128 + 9;
+
+/** A call that killed its agent: it is told, it has no end, and its programs are still its own. */
+export function expectKilled(run: RecordedRun, story: Analysis, { id, command }: Scripted): void {
+  expect(run.exitCode, run.stderr).toBe(KILLED);
+  expectWhole(run);
+  expect(story.calls).toMatchObject([{ id, command }]);
+  expect(story.calls[0]?.endedNs).toBeUndefined();
+  expect(story.calls[0]?.outcome).toBeUndefined();
+  const execs = causedBy(story, id).filter((event) => event.kind === 'exec');
+  expect(execs.length).toBeGreaterThan(0);
+}
+
+/** A model that refuses every request: the failure is told with its status or its words. */
+export function expectModelFailure(run: RecordedRun, story: Analysis): void {
+  expectWhole(run);
+  expect(story.calls).toEqual([]);
+  const failures = story.events.filter(
+    (event) => event.kind === 'model.turn' && event.outcome === 'failure',
+  );
+  expect(failures.length, run.stderr).toBeGreaterThan(0);
+  expect(failures.some((event) => event.http_status === 400 || event.error?.includes('400'))).toBe(
+    true,
+  );
+}

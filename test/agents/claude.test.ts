@@ -10,6 +10,8 @@ import {
   expectCalls,
   expectEffects,
   expectExits,
+  expectKilled,
+  expectModelFailure,
   expectWhole,
   insideByKey,
 } from './checks.ts';
@@ -19,6 +21,9 @@ import {
   bypassing,
   bypassSteps,
   FINAL,
+  failing,
+  KILLER,
+  killed,
   PROMPT,
   SUB_CALLS,
   SUBTASK,
@@ -170,5 +175,18 @@ describe.skipIf('why' in found)('a Claude Code session with rules and a hook', (
       ['toolu_a4_hook', 'denied by hook'],
       ['toolu_a5_redirect', 'denied by config'],
     ]);
+  });
+});
+
+describe.skipIf('why' in found)('Claude Code in trouble', () => {
+  it('tells of a call that killed its agent', { timeout: SESSION_MS_MAX }, async () => {
+    const run = runOf(await recordAgent(killed(command)));
+    const [killer] = KILLER.calls;
+    if (killer !== undefined) expectKilled(run, analyse(run.events), killer);
+  });
+
+  it('tells of a model that refuses every request', { timeout: SESSION_MS_MAX }, async () => {
+    const run = runOf(await recordAgent(failing(command)));
+    expectModelFailure(run, analyse(run.events));
   });
 });

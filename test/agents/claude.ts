@@ -150,3 +150,23 @@ export const allowing = (command: string): Agent => ({
     },
   ],
 });
+
+/** One run with other steps, all permissions given. */
+const bare =
+  (steps: readonly Step[] | { readonly status: number }) =>
+  (command: string): Agent => ({
+    model: () => ('status' in steps ? startMessages(() => steps) : playing(steps)),
+    configure: (place) => [userSettings(place, {})],
+    runs: (place, model) => [
+      {
+        argv: [command, '-p', '--dangerously-skip-permissions', '--model', 'x', PROMPT],
+        env: environment(place, model.url),
+      },
+    ],
+  });
+
+/** The call kills the agent that made it. */
+export const KILLER = bash('toolu_killer', 'echo before; kill -9 $PPID; sleep 1', 0);
+export const killed = bare([KILLER]);
+/** The model refuses every request. */
+export const failing = bare({ status: 400 });

@@ -10,10 +10,22 @@ import {
   expectCalls,
   expectEffects,
   expectExits,
+  expectKilled,
+  expectModelFailure,
   expectWhole,
   insideByKey,
 } from './checks.ts';
-import { FINAL, PROMPT, policed, policySteps, yolo, yoloSteps } from './gemini.ts';
+import {
+  FINAL,
+  failing,
+  KILLER,
+  killed,
+  PROMPT,
+  policed,
+  policySteps,
+  yolo,
+  yoloSteps,
+} from './gemini.ts';
 import { neededAgent } from './install.ts';
 import { type AgentSession, recordAgent, runOf } from './session.ts';
 import { callsOf } from './steps.ts';
@@ -118,5 +130,18 @@ describe.skipIf('why' in found)('a Gemini CLI session under a policy', () => {
     expect(
       (story.causedBy.get(denied) ?? []).filter(({ kind }) => kind === 'approval'),
     ).toMatchObject([{ decision: 'denied', decided_by: 'config', policy: 'default' }]);
+  });
+});
+
+describe.skipIf('why' in found)('Gemini CLI in trouble', () => {
+  it('tells of a call that killed its agent', { timeout: SESSION_MS_MAX }, async () => {
+    const run = runOf(await recordAgent(killed(command)));
+    const [killer] = KILLER.calls;
+    if (killer !== undefined) expectKilled(run, analyse(run.events), killer);
+  });
+
+  it('tells of a model that refuses every request', { timeout: SESSION_MS_MAX }, async () => {
+    const run = runOf(await recordAgent(failing(command)));
+    expectModelFailure(run, analyse(run.events));
   });
 });

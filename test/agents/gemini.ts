@@ -138,3 +138,20 @@ export const policed = (command: string): Agent => ({
     return [{ argv, env: environment(model.url) }];
   },
 });
+
+/** One run with other steps, everything allowed. */
+const bare =
+  (steps: readonly Step[] | { readonly status: number }) =>
+  (command: string): Agent => ({
+    model: () => ('status' in steps ? startGenerate(() => steps) : playing(steps)),
+    configure: (place) => [userSettings(place)],
+    runs: (_place, model) => [
+      { argv: [command, ...flags('yolo'), '-p', PROMPT], env: environment(model.url) },
+    ],
+  });
+
+/** The call kills the agent that made it, when that had time to say so. */
+export const KILLER = run('fc_killer', 'sleep 1; kill -9 $PPID; sleep 1', 0);
+export const killed = bare([KILLER]);
+/** The model refuses every request. */
+export const failing = bare({ status: 400 });

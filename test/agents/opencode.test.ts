@@ -10,6 +10,8 @@ import {
   expectCalls,
   expectEffects,
   expectExits,
+  expectKilled,
+  expectModelFailure,
   expectWhole,
   insideByKey,
 } from './checks.ts';
@@ -18,6 +20,9 @@ import {
   auto,
   autoSteps,
   FINAL,
+  failing,
+  KILLER,
+  killed,
   PROMPT,
   ruled,
   ruleSteps,
@@ -145,5 +150,18 @@ describe.skipIf('why' in found)('an opencode session with rules', () => {
       .map((event) => [event.tool_call_id, event.decision, event.decided_by]);
     expect(decided).toContainEqual(['call_r2_rule', 'denied', 'config']);
     expectEffects(story, scripted, session.workspace);
+  });
+});
+
+describe.skipIf('why' in found)('opencode in trouble', () => {
+  it('tells of a call that killed its agent', { timeout: SESSION_MS_MAX }, async () => {
+    const run = runOf(await recordAgent(killed(command)));
+    const [killer] = KILLER.calls;
+    if (killer !== undefined) expectKilled(run, analyse(run.events), killer);
+  });
+
+  it('tells of a model that refuses every request', { timeout: SESSION_MS_MAX }, async () => {
+    const run = runOf(await recordAgent(failing(command)));
+    expectModelFailure(run, analyse(run.events));
   });
 });

@@ -142,3 +142,18 @@ export const ruled = (command: string): Agent => ({
   ],
   runs: () => [{ argv: [command, 'run', PROMPT], env: ENV }],
 });
+
+/** One run with other steps, everything allowed. */
+const bare =
+  (steps: readonly Step[] | { readonly status: number }) =>
+  (command: string): Agent => ({
+    model: () => ('status' in steps ? startCompletions(() => steps) : playing(steps)),
+    configure: (place, model) => [userConfig(place, model.url, {})],
+    runs: () => [{ argv: [command, 'run', '--auto', PROMPT], env: ENV }],
+  });
+
+/** The call kills the agent that made it. */
+export const KILLER = bash('call_killer', 'echo before; kill -9 $PPID; sleep 1', 0);
+export const killed = bare([KILLER]);
+/** The model refuses every request. */
+export const failing = bare({ status: 400 });

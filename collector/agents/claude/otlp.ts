@@ -151,6 +151,8 @@ function toolResult({ a, ts, envelope, callId, call, state }: Seen): readonly Dr
     reported('tool.call', SOURCE, {
       ...shared,
       ts: before(ts, durationNs),
+      // The record's span is the turn's; the call's own is that of its run (`execution`).
+      span_id: undefined,
       mcp_server: server,
       arguments: input,
       command: textOf(params.full_command),
