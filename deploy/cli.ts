@@ -19,7 +19,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   run: {
     summary: 'record a session; exits with the command’s code',
-    usage: 'run [--agent NAME] [--to URL|kafka://HOST:PORT,…] [--tenant NAME] -- COMMAND …',
+    usage:
+      'run [--agent NAME] [--sensor auto|seccomp|ptrace|none] [--to URL|kafka://HOST:PORT,…] [--tenant NAME] -- COMMAND …',
     load: async () => (await import('./commands/run.ts')).run,
   },
   timeline: {
@@ -46,15 +47,17 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     load: async () => (await import('./commands/rules.ts')).rules,
   },
   export: {
-    summary: 'a session as one evidence bundle',
+    summary: 'a session as one evidence bundle, or its timeline in another format',
     usage:
-      'export SESSION|latest [--to URL] [-o FILE] [--content full|none] [--reason TEXT] [--by NAME]',
+      'export SESSION|latest [--to URL] [-o FILE] [--content full|none] [--reason TEXT] [--by NAME] | ' +
+      'export SESSION --format ndjson|csv|parquet|ocsf [-o FILE|-] [--kind K]… [--text T] [--path P] ' +
+      '[--host H] [--process ID] [--pid N] [--call ID] [--turn ID] [--verdict V]… [--since TIME]',
     load: async () => (await import('./commands/export.ts')).exportSession,
   },
   verify: {
     summary: 'integrity, completeness and assurance of a bundle (offline), a session, or all',
     usage:
-      'verify BUNDLE|SESSION|--all [--log-key VKEY]… [--witness VKEY]… [--known NOTE] [--sha256 HEX] [--to URL] [--json]',
+      'verify BUNDLE|SESSION|--all [--log-key VKEY]… [--witness [URL=]VKEY]… [--known NOTE] [--sha256 HEX] [--to URL] [--json]',
     load: async () => (await import('./commands/verify.ts')).verify,
   },
   collect: {

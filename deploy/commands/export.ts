@@ -7,6 +7,7 @@ import { writeBundle } from '../evidence/tar.ts';
 import { TOOL } from '../evidence/tool.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { destination } from '../settings.ts';
+import { exportEvents, NARROWING } from './export-events.ts';
 
 /** The server that `--to` names. */
 export function serverOf(text: string): URL {
@@ -26,7 +27,11 @@ export async function withStageDir<T>(near: string, use: (dir: string) => Promis
   }
 }
 
-/** `telltale export`: one session as one evidence bundle. */
+const NARROWING_FLAGS = Object.fromEntries(
+  Object.keys(NARROWING).map((flag) => [flag, { type: 'string', multiple: true } as const]),
+);
+
+/** `telltale export`: one session as one evidence bundle, or its timeline in another format. */
 export async function exportSession(args: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args,
@@ -37,6 +42,8 @@ export async function exportSession(args: string[]): Promise<number> {
       content: { type: 'string', default: 'full' },
       reason: { type: 'string', default: '' },
       by: { type: 'string' },
+      format: { type: 'string', default: 'bundle' },
+      ...NARROWING_FLAGS,
     },
   });
   const [session, ...rest] = positionals;
@@ -46,6 +53,19 @@ export async function exportSession(args: string[]): Promise<number> {
   if (content !== 'full' && content !== 'none')
     throw new UsageError(`--content ${content}: full or none`);
   const base = serverOf(values.to ?? destination());
+  const narrowing = Object.fromEntries(
+    Object.keys(NARROWING).flatMap((flag) => {
+      const given = (values as Record<string, unknown>)[flag];
+      return given === undefined ? [] : [[flag, given as string[]]];
+    }),
+  );
+  const { format, output } = values;
+  if (format !== 'bundle') {
+    await exportEvents({ base, session, format, content, output, narrowing });
+    return 0;
+  }
+  if (Object.keys(narrowing).length > 0)
+    throw new UsageError('a bundle is whole: say --format to narrow what is exported');
   const near = path.dirname(path.resolve(values.output ?? '.bundle'));
   await withStageDir(near, async (dir) => {
     const by = {

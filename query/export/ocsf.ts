@@ -336,7 +336,7 @@ const access = (event: FlatEvent): Mapped => ({
     actor: { user: { name: event.actor ?? 'unknown', type_id: 0 } },
     src_endpoint: source(event),
     database: { name: 'telltale', type_id: 1 },
-    query_info: { query_string: event.operation ?? '' },
+    query_info: { name: event.operation ?? '', query_string: event.operation ?? '' },
   },
   carried: ['host', 'actor', 'operation'],
 });

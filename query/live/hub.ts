@@ -14,6 +14,8 @@ const POLL_MAX_MS = 4_000;
 const LIVE_HOURS_MS = 3_600_000;
 /** Times in a row that the store may be away before a view gives up. */
 const FAILURES_MAX = 5;
+const STOP_STEP_MS = 50;
+const STOP_STEPS_MAX = 40;
 
 /** What one look at the store found: a message or none, and whether there may be more already. */
 export interface Look<T> {
@@ -41,8 +43,8 @@ export interface LiveRequest {
 
 export interface LiveHub {
   views(request: LiveRequest): LiveViews;
-  /** Ends all views; their streams complete. Further ones end at once. */
-  stop(): void;
+  /** Ends all views and waits, for a bounded time, until they have said so. New ones end at once. */
+  stop(): Promise<void>;
 }
 
 const isAway = (error: unknown): boolean =>
@@ -114,11 +116,19 @@ export function createLiveHub(deps: { readonly clock: Clock; readonly meter: Met
     };
   }
 
+  async function stop(): Promise<void> {
+    stopping.abort();
+    if (running === 0) return;
+    for (let i = 0; i < STOP_STEPS_MAX && running > 0; i++) await clock.sleep(STOP_STEP_MS);
+    // What they said last is still on its way to the sockets.
+    await clock.sleep(STOP_STEP_MS);
+  }
+
   return {
     views: (request) => ({
       lastEventId: request.lastEventId,
       follow: (look) => follow(look, request),
     }),
-    stop: () => stopping.abort(),
+    stop,
   };
 }

@@ -78,6 +78,7 @@ function streamOf(
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   let ping: NodeJS.Timeout | undefined;
+  let gone = false;
   return new ReadableStream<Uint8Array>({
     start(controller) {
       const comment = encoder.encode(':\n\n');
@@ -90,18 +91,20 @@ function streamOf(
     async pull(controller) {
       const end = (text: string) => {
         clearInterval(ping);
+        if (gone) return;
         controller.enqueue(encoder.encode(text));
         controller.close();
       };
       try {
         const { value, done } = await results.next();
         if (done) end(COMPLETE);
-        else controller.enqueue(encoder.encode(textOf(value)));
+        else if (!gone) controller.enqueue(encoder.encode(textOf(value)));
       } catch (error) {
         end(textOf({ errors: [mask(error) as GraphQLError] }) + COMPLETE);
       }
     },
     async cancel() {
+      gone = true;
       clearInterval(ping);
       await results.return?.();
     },

@@ -14,6 +14,8 @@ import { TENANT } from './seed.ts';
 
 export interface TestStore {
   readonly store: Store;
+  /** Where it lies: a session of the engine may be opened there beside it. */
+  readonly dir: string;
   close(): Promise<void>;
 }
 
@@ -26,7 +28,7 @@ export async function openTestStore(): Promise<TestStore> {
     await store.close();
     fs.rmSync(dir, { recursive: true, force: true });
   };
-  return { store, close };
+  return { store, dir, close };
 }
 
 export interface Answer {
