@@ -2,10 +2,11 @@
  * The ingest worker as a process of its own, wired as `telltale ingest` wires it; beside that it
  * tells its parent what the table has acknowledged, and how old some of those events were then.
  */
-import type { Insert, Store } from '#schemas';
+import { ALERTS_TABLE, EVENTS_TABLE, type Insert, type Store } from '#schemas';
 import { createClock, systemRandom } from '../../../deploy/process/clock.ts';
 import { serviceLog } from '../../../deploy/process/log.ts';
 import { createMeter } from '../../../deploy/process/meter.ts';
+import { createDetection, SHIPPED } from '../../../deploy/rules/detection.ts';
 import { openStore } from '../../../deploy/stores/open.ts';
 import { createConsumer } from '../../../ingest/consume.ts';
 import { createIngest } from '../../../ingest/loop.ts';
@@ -13,12 +14,16 @@ import { createIngest } from '../../../ingest/loop.ts';
 export interface WorkerOptions {
   readonly brokers: readonly string[];
   readonly store: string;
+  /** Whether the shipped rules run, as they do in `telltale ingest`. */
+  readonly detect?: boolean;
 }
 
 /** What the worker tells: rows so far, and ages in ms of events that came in since it last told. */
 export interface Progress {
   readonly stored: number;
   readonly agesMs: readonly number[];
+  /** The same of alerts: from their last event to when the table has them. */
+  readonly alertAgesMs: readonly number[];
 }
 
 const TELL_MS = 250;
@@ -31,6 +36,7 @@ const options = JSON.parse(process.argv[2] ?? '{}') as WorkerOptions;
 const log = serviceLog('worker', 'warn');
 let stored = 0;
 let agesMs: number[] = [];
+let alertAgesMs: number[] = [];
 
 /** When it is called the rows of `insert` are in the table: the engine has answered. */
 function acknowledged({ lines, rows }: Insert): void {
@@ -47,18 +53,34 @@ function acknowledged({ lines, rows }: Insert): void {
   }
 }
 
+function alerted({ lines }: Insert): void {
+  const nowMs = Date.now();
+  for (const line of Buffer.from(lines).toString().split('\n').filter(Boolean)) {
+    const { last_ts } = JSON.parse(line) as { last_ts: string };
+    alertAgesMs.push(nowMs - Number(BigInt(last_ts) / NS_PER_MS));
+  }
+}
+
 const engine = await openStore(options.store, { log });
 const store: Store = {
   ...engine,
   insert: async (one) => {
     await engine.insert(one);
-    acknowledged(one);
+    if (one.table === EVENTS_TABLE) acknowledged(one);
+    if (one.table === ALERTS_TABLE) alerted(one);
   },
 };
 const shared = { store, log, meter: createMeter(), clock: createClock(), random: systemRandom };
+const detection = options.detect
+  ? createDetection(
+      { folders: SHIPPED.folders, fleetRules: true, queryUrl: () => 'http://127.0.0.1:1' },
+      shared,
+    )
+  : undefined;
+await detection?.start();
 const consumer = createConsumer({
   ...shared,
-  ingest: createIngest(shared),
+  ingest: createIngest(detection === undefined ? shared : { ...shared, detect: detection.detect }),
   brokers: options.brokers,
   groupId: 'bench',
 });
@@ -68,11 +90,13 @@ consumer.failed.catch((error) => {
 });
 await consumer.start();
 setInterval(() => {
-  process.send?.({ stored, agesMs } satisfies Progress);
+  process.send?.({ stored, agesMs, alertAgesMs } satisfies Progress);
   agesMs = [];
+  alertAgesMs = [];
 }, TELL_MS);
 process.on('message', async () => {
   await consumer.stop();
+  await detection?.stop();
   const [row] = await engine.query(
     {
       text: 'SELECT count() AS rows, uniqExact(stream_id, seq) AS ids FROM telltale.events',

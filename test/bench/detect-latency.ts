@@ -1,0 +1,88 @@
+/**
+ * How old an event is when the table has the alert that it completed: sessions of a collector, a
+ * real Kafka broker, a worker with the embedded store and the shipped rules, a process each.
+ *
+ *     node --conditions=telltale-source --import tsx test/bench/detect-latency.ts [SECONDS [RATE]]
+ *
+ * The clock runs from when the collector is given the event to the store's answer to the insert of
+ * the alert. Alerts of absences wait for their time and are left out: their last event is no cause.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { createKafkaCluster } from '../../deploy/kafka/cluster.ts';
+import { kafkaJarsDir } from '../../deploy/kafka/jars.ts';
+import { ensureTopics } from '../../deploy/kafka/topics.ts';
+import { serviceLog } from '../../deploy/process/log.ts';
+import { freshStore } from './ingest/engine.ts';
+import { percentile, say } from './ingest/measure.ts';
+import type { RecordersOptions } from './ingest/recorders.ts';
+import type { Progress, WorkerOptions } from './ingest/worker.ts';
+
+const CACHE = path.resolve(import.meta.dirname, '../../.cache');
+const [seconds = 60, rate = 5000] = process.argv.slice(2).map(Number);
+const PARTITIONS = 4;
+const SESSIONS = 40;
+/** An absence is certain ten minutes behind; every alert before that is of an event. */
+const ABSENCE_MS = 600_000;
+const log = serviceLog('bench', 'warn');
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const start = (file: string, options: object): ChildProcess =>
+  fork(path.join(import.meta.dirname, 'ingest', file), [JSON.stringify(options)], {
+    execArgv: ['--conditions=telltale-source', '--import', 'tsx'],
+    env: { ...process.env, UV_THREADPOOL_SIZE: '16' },
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+
+fs.mkdirSync(CACHE, { recursive: true });
+const dir = fs.mkdtempSync(path.join(CACHE, 'bench-alerts-'));
+const jarsDir = await kafkaJarsDir(CACHE);
+const cluster = createKafkaCluster({ dir: path.join(dir, 'kafka'), brokers: 1, jarsDir, log });
+let worker: ChildProcess | undefined;
+try {
+  const brokers = await cluster.start();
+  await ensureTopics(brokers, { partitions: PARTITIONS }, log);
+  await freshStore(path.join(dir, 'store'));
+  const options: WorkerOptions = {
+    brokers,
+    store: `chdb:${path.join(dir, 'store')}`,
+    detect: true,
+  };
+  worker = start('worker.ts', options);
+  const ages: number[] = [];
+  const alertAges: number[] = [];
+  let stored = 0;
+  worker.on('message', (message: Progress) => {
+    stored = message.stored ?? stored;
+    ages.push(...(message.agesMs ?? []));
+    alertAges.push(...(message.alertAgesMs ?? []));
+  });
+  const load: RecordersOptions = { brokers, sessions: SESSIONS, perSecond: rate, seconds };
+  const generator = start('recorders.ts', load);
+  const sent = await new Promise<number>((resolve, reject) => {
+    generator.on('message', (message: { sent?: number }) => {
+      if (message.sent !== undefined) resolve(message.sent);
+    });
+    generator.on('exit', (code) => reject(new Error(`the generator ended with ${code}`)));
+  });
+  while (stored < sent) await sleep(100);
+  await sleep(1_000);
+  const at = (list: number[], percent: number) =>
+    Math.round(
+      percentile(
+        list.sort((a, b) => a - b),
+        percent,
+      ),
+    );
+  const shown = alertAges.filter((ms) => ms < ABSENCE_MS);
+  if (shown.length < 100) say(`only ${shown.length} alerts: a 99th percentile says little`);
+  const events = { p50Ms: at(ages, 50), p99Ms: at(ages, 99) };
+  const alerts = { count: shown.length, p50Ms: at(shown, 50), p99Ms: at(shown, 99) };
+  const result = { bench: 'detect-latency', seconds, rate, sent, events, alerts };
+  process.stdout.write(`${JSON.stringify(result)}\n`);
+} finally {
+  worker?.kill('SIGKILL');
+  await cluster.stop();
+  fs.rmSync(dir, { recursive: true, force: true });
+}
