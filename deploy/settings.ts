@@ -19,6 +19,12 @@ export const spoolDir = (): string =>
   env.TELLTALE_SPOOL ??
   path.join(env.XDG_STATE_HOME ?? path.join(home, '.local/state'), 'telltale/spool');
 
+/** Where the native supervisor is kept when it was compiled, and with which compiler it is. */
+export const nativeHelper = () => ({
+  dir: path.join(env.XDG_CACHE_HOME ?? path.join(home, '.cache'), 'telltale'),
+  ...(env.CC === undefined || env.CC === '' ? {} : { compiler: env.CC }),
+});
+
 /** Where `telltale up` keeps its database. */
 export const dataDir = (): string =>
   env.TELLTALE_DATA ?? path.join(env.XDG_DATA_HOME ?? path.join(home, '.local/share'), 'telltale');

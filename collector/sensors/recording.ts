@@ -42,6 +42,8 @@ export interface RecordingDeps extends Partial<InterpretOptions> {
   readonly log: Log;
   /** What a supervisor writes first that takes over from a killed one; see `wire.ts`. */
   readonly mark?: Buffer;
+  /** Which form of the supervisor it is, for the first `sensor` event. */
+  readonly supervisor?: string;
 }
 
 export interface RecordingEvents {
@@ -95,6 +97,7 @@ export function createRecording(deps: RecordingDeps, sink: Sink, on: RecordingEv
       log.warn('sensor_partial', { sensor: source, reason: faults.join('; ') });
     }
     const attrs = {
+      ...(deps.supervisor === undefined ? {} : { supervisor: deps.supervisor }),
       ...(hello?.noNewPrivs ? { no_new_privs: 'set-user-id programs do not elevate' } : {}),
       ...(hello?.exitState ? {} : { exit_state: 'kernel before 6.15: codes as asked for' }),
     };

@@ -55,6 +55,8 @@ export interface SeccompDeps extends Partial<InterpretOptions> {
   readonly exitState?: boolean;
   /** The compiled native supervisor (`helper.ts`); without it TypeScript does its work. */
   readonly helper?: string;
+  /** Why there is no helper, to be told with it. */
+  readonly noHelper?: string;
   /** Rung 2 instead of rung 1; needs the helper. */
   readonly ptrace?: boolean;
   /** How long a collector that takes nothing holds the command up before stops are only counted. */
@@ -78,7 +80,8 @@ export function createSeccompSensor(deps: SeccompDeps): SeccompSensor {
       const mark = randomBytes(MARK_BYTES);
       const child = startSupervisor(deps, command, mark);
       const origin = deps.ptrace ? { origin: PTRACE } : {};
-      return follow({ ...deps, ...origin, mark }, child, sink);
+      const supervisor = deps.helper === undefined ? `typescript${deps.noHelper ?? ''}` : 'native';
+      return follow({ ...deps, ...origin, mark, supervisor }, child, sink);
     },
   };
 }

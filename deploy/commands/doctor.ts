@@ -5,10 +5,11 @@ import { parseArgs } from 'node:util';
 import { Kafka, logLevel as kafkaLogLevel } from 'kafkajs';
 import { type Draft, EVENTS_TOPIC, type Log } from '#schemas';
 import { systemDisk } from '../../collector/disk.ts';
-import { createSeccompSensor } from '../../collector/sensors/seccomp.ts';
+import { createLadder } from '../../collector/sensors/ladder.ts';
 import { abandonedStreams } from '../../collector/spool.ts';
 import { escapeText } from '../../query/timeline/escape.ts';
-import { brokers, spoolDir, storeUrl } from '../settings.ts';
+import { createClock } from '../process/clock.ts';
+import { brokers, nativeHelper, spoolDir, storeUrl } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
 
 const NODE_MAJOR_MIN = 20;
@@ -76,23 +77,27 @@ function nodeVersion(): string {
 /** Runs `true` under the real sensor: its self-check says what it covers. */
 async function sensor(): Promise<string> {
   const seen: Draft[] = [];
-  const seccomp = createSeccompSensor({ log: silent });
+  const ladder = createLadder({ log: silent, clock: createClock(), native: nativeHelper() });
   const command = { argv: ['true'], env: { PATH: process.env.PATH ?? '' }, cwd: os.tmpdir() };
   const work = async () => {
-    const running = await seccomp.run(command, async (drafts) => {
+    const running = await ladder.run(command, async (drafts) => {
       seen.push(...drafts);
     });
     await running.exited;
     await running.stop();
   };
   await within(work(), SENSOR_MS_MAX, 'the sensor gave no answer');
-  const state = seen.findLast((draft) => draft.kind === 'sensor');
+  const sensors = seen.filter((draft) => draft.kind === 'sensor');
+  const state = sensors.at(-1);
+  const refused = sensors
+    .slice(0, -1)
+    .map((draft) => `; rung ${draft.sensor_rung} refused: ${draft.reason}`);
   const runs = seen.filter((draft) => draft.kind === 'exec' && draft.outcome !== 'failure').length;
-  if (state === undefined || state.kind !== 'sensor') throw new Error('it told no coverage');
-  const words = `coverage ${state.coverage}${state.reason === undefined ? '' : `: ${state.reason}`}`;
+  if (state === undefined) throw new Error('it told no coverage');
+  const words = `coverage ${state.coverage}${state.reason === undefined ? '' : `: ${state.reason}`}${refused.join('')}`;
   if (state.coverage !== 'complete') throw new Error(words);
   if (runs === 0) throw new Error(`${words}, and yet the run of "true" was not seen`);
-  return `rung ${state.sensor_rung ?? '?'}, ${words}`;
+  return `rung ${state.sensor_rung ?? '?'} (${state.attrs?.supervisor ?? state.sensor_name}), ${words}`;
 }
 
 async function embedded(): Promise<string> {

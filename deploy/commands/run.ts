@@ -7,7 +7,7 @@ import { createAgentChannels } from '../../collector/agents/channels.ts';
 import { findAdapter, UnknownAgentError } from '../../collector/agents/index.ts';
 import { systemDisk } from '../../collector/disk.ts';
 import { type Command, type Recorded, record } from '../../collector/record.ts';
-import { createSeccompSensor } from '../../collector/sensors/seccomp.ts';
+import { createLadder, RUNGS, type RungName } from '../../collector/sensors/ladder.ts';
 import { createShipper, openTransport } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
 import type { StreamIdentity } from '../../collector/stamp.ts';
@@ -16,7 +16,7 @@ import { uuidv7 } from '../process/ids.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { terminalLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
-import { destination, integerOf, spoolDir, tenant } from '../settings.ts';
+import { destination, integerOf, nativeHelper, spoolDir, tenant } from '../settings.ts';
 import { shipLeftovers } from './collect.ts';
 
 const DRAIN_MS = 10_000;
@@ -39,6 +39,8 @@ export interface RunOptions {
   readonly spool: string;
   readonly drainMs: number;
   readonly verbose: boolean;
+  /** The only rung of the sensor ladder that may be used. */
+  readonly sensor?: RungName;
 }
 
 /** Splits at the first `--`: what stands behind it is the command, untouched. */
@@ -76,8 +78,11 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
       ? undefined
       : (sink: (drafts: readonly Draft[]) => void) =>
           createAgentChannels({ adapter, dir: privateDir, log, clock, meter }, sink);
-  const sensor = createSeccompSensor({
+  const sensor = createLadder({
     log,
+    clock,
+    native: nativeHelper(),
+    rung: options.sensor ?? 'auto',
     joinKeys: adapter?.joinKeys ?? ['TRACEPARENT'],
     ownPaths: [privateDir],
     ...(adapter?.toolCallKey === undefined ? {} : { toolCallKey: adapter.toolCallKey }),
@@ -110,6 +115,12 @@ function environment(): Record<string, string> {
   return env as Record<string, string>;
 }
 
+function rungOf(name: string): RungName {
+  const rung = RUNGS.find((one) => one === name);
+  if (rung === undefined) throw new UsageError(`--sensor: one of ${RUNGS.join(', ')}`);
+  return rung;
+}
+
 /** `telltale run`: exits with the command's own code. */
 export async function run(args: string[]): Promise<number> {
   const { flags, argv } = splitCommand(args);
@@ -122,6 +133,7 @@ export async function run(args: string[]): Promise<number> {
       session: { type: 'string' },
       spool: { type: 'string' },
       'drain-ms': { type: 'string' },
+      sensor: { type: 'string', default: 'auto' },
       verbose: { type: 'boolean', default: false },
     },
   });
@@ -133,6 +145,7 @@ export async function run(args: string[]): Promise<number> {
     spool: values.spool ?? spoolDir(),
     drainMs: integerOf('drain-ms', values['drain-ms'], DRAIN_MS, MILLISECONDS_MAX),
     verbose: values.verbose,
+    sensor: rungOf(values.sensor),
     ...(values.agent === undefined ? {} : { agent: values.agent }),
   };
   const log = terminalLog(options.verbose);

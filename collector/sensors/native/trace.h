@@ -51,8 +51,15 @@ static void trace_call(pid_t tid) {
 static void trace_exec(pid_t tid) {
   if (!recording) return;
   struct process *process = process_of(tid);
-  if (process->pending == NULL) return;
+  note_start(process, SYS_execve);
   frames_count = 0;
+  // Another's listener outranks the tracer and has taken the call; the kernel tells of it anyway.
+  if (process->pending == NULL) {
+    struct frame *frame = add_frame(F_EXEC_TRY, 0, 0, 0);
+    add_part(frame, "", 0);
+    add_text(frame, read_link(process->pid, "exe"));
+    add_text(frame, read_proc(process->pid, "cmdline"));
+  }
   add_program_state(process, F_EXEC_DONE);
   forget_pending(process);
   process->threaded = false;
