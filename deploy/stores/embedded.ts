@@ -110,14 +110,17 @@ FROM INFILE ${literal('String', file)} SETTINGS ${clause.join(', ')} FORMAT Nati
 const parseLines = <T>(lines: readonly string[]): T[] =>
   lines.filter((line) => line !== '').map((line) => parseJson(line) as T);
 
+/** What the engine is started with. */
+export const engineArgs = (settings: EmbeddedSettings): string[] => [
+  `--max_server_memory_usage=${settings.memoryBytesMax}`,
+  `--mark_cache_size=${settings.markCacheBytes}`,
+  `--max_query_size=${STATEMENT_BYTES_MAX}`,
+  `--max_ast_elements=${STATEMENT_NODES_MAX}`,
+  `--max_expanded_ast_elements=${STATEMENT_NODES_MAX}`,
+];
+
 function opener(dir: string, settings: EmbeddedSettings): () => Session {
-  const connectionArgs = [
-    `--max_server_memory_usage=${settings.memoryBytesMax}`,
-    `--mark_cache_size=${settings.markCacheBytes}`,
-    `--max_query_size=${STATEMENT_BYTES_MAX}`,
-    `--max_ast_elements=${STATEMENT_NODES_MAX}`,
-    `--max_expanded_ast_elements=${STATEMENT_NODES_MAX}`,
-  ];
+  const connectionArgs = engineArgs(settings);
   return () => {
     try {
       return new Session(dir, { connectionArgs });

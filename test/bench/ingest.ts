@@ -4,6 +4,7 @@
  *     npm run bench:ingest                                    CPU time of the worker an event
  *     npm run bench:ingest -- e2e --seconds 300               real Kafka to table, as fast as it goes
  *     npm run bench:ingest -- latency --seconds 60 --rate 5000   from the sensor to the table
+ *     npm run bench:ingest -- integrity --seconds 15          rows with the columns of integrity and without
  *     npm run bench:ingest -- storage                         bytes an event on recorded sessions
  *
  * Prints one JSON line. What each figure means, and what it was: README.md.
@@ -30,6 +31,7 @@ const MODES: Readonly<Record<string, () => Promise<object>>> = {
   e2e: async () => (await import('./ingest/e2e.ts')).throughput(numberOf('seconds', 20)),
   latency: async () =>
     (await import('./ingest/e2e.ts')).latency(numberOf('seconds', 20), numberOf('rate', 5000)),
+  integrity: async () => (await import('./ingest/integrity.ts')).integrity(numberOf('seconds', 10)),
   storage: async () => (await import('./ingest/storage.ts')).storage(),
 };
 const mode = positionals[0] ?? 'cpu';

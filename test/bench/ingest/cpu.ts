@@ -78,7 +78,7 @@ export async function cpu(): Promise<object> {
       if (i > 0) (found[name] as number[]).push(micros);
     }
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'telltale-ceiling-'));
-  const ceiling = await ceilingOf(path.join(dir, 'store'), encoded(frames), CEILING_SECONDS);
+  const ceiling = await ceilingOf(path.join(dir, 'store'), encoded(sessions), CEILING_SECONDS);
   fs.rmSync(dir, { recursive: true, force: true });
   const [reference, unchecked, worker] = ['reference', 'unchecked', 'worker'].map((name) =>
     median(found[name] as number[]),

@@ -7,15 +7,11 @@ import { migrate } from '../../../deploy/migrate.ts';
 import { openStore } from '../../../deploy/stores/open.ts';
 import { fakeLog } from '../../fakes/ports.ts';
 import { recordDrafts, steppingClock } from '../workload.ts';
+import { INTEGRITY_COLUMNS } from './engine.ts';
 import { round } from './measure.ts';
 import { captured, type Source, sensed } from './recorded.ts';
 
 const LIMITS = { timeMs: 60_000, memoryBytesMax: 4e9, rowsMax: 10_000 };
-/** Columns that are there for the sake of integrity alone. */
-const INTEGRITY = [
-  ...['content_salt', 'erased', 'chain_count', 'chain_head', 'signature'],
-  ...['public_key', 'next_public_key'],
-];
 const COLUMNS_SHOWN = 24;
 const STEP_NS = 20_000_003n;
 
@@ -72,7 +68,7 @@ async function measure(sources: readonly Source[]) {
       bytesPerEvent: each(total?.bytes),
       indexes: each(total?.indexes),
       marks: each(total?.marks),
-      integrity: each(INTEGRITY.reduce((sum, name) => sum + ofColumn(name), 0)),
+      integrity: each(INTEGRITY_COLUMNS.reduce((sum, name) => sum + ofColumn(name), 0)),
       columns: Object.fromEntries(
         columns.slice(0, COLUMNS_SHOWN).map(({ column, bytes }) => [column, each(bytes)]),
       ),
