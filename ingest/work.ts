@@ -144,8 +144,9 @@ export function createWorker(deps: WorkDeps): Worker {
     const { closed, tail } = cutFrom(messages, limits, ends.get(partition)?.end);
     const first = tail[0];
     if (first === undefined) return closed;
-    // More is there than the fetch could hold: waiting would not make this batch fuller.
-    const cutOff = BigInt(offsetAfter(tail)) < BigInt(highWatermark);
+    // More is there than the fetch could hold. Where the tail is all of the fetch, waiting would not
+    // make it fuller; behind whole batches it is what is left over, and the next fetch fills it.
+    const cutOff = closed.length === 0 && BigInt(offsetAfter(tail)) < BigInt(highWatermark);
     return cutOff || isClosed(partition, first.offset) ? [...closed, tail] : closed;
   }
 

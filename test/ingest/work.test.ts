@@ -99,4 +99,19 @@ describe('a worker', () => {
     await full.work(5, 5, 100);
     expect(full.steps.slice(0, 2)).toEqual(['commit 5 cut=6', 'take t/0/5-5']);
   });
+
+  it('leaves what is over behind whole batches to the next fetch, which fills it', async () => {
+    const { work, steps, clock } = open({ offset: '5', note: '' });
+    const taken = () => steps.filter((step) => step.startsWith('take'));
+    await work(5, 7, 100);
+    expect(taken()).toEqual(['take t/0/5-6']);
+    clock.advance(BATCH_LIMITS.windowMs / 2);
+    await work(7, 9, 100);
+    expect(taken()).toEqual(['take t/0/5-6', 'take t/0/7-8']);
+    // It is not left for ever.
+    await work(9, 9, 10);
+    clock.advance(BATCH_LIMITS.windowMs);
+    await work(9, 9, 10);
+    expect(taken()).toEqual(['take t/0/5-6', 'take t/0/7-8', 'take t/0/9-9']);
+  });
 });
