@@ -50,7 +50,9 @@ export function huntSessionsPlan(
       ...(atLeast === undefined ? [] : leastOf(write, rows, atLeast)),
     ].join(' AND ');
   const met = needs.map(needOf);
-  const all = needs.flatMap(({ rows }) => rows.flat());
+  const all = needs
+    .flatMap(({ rows }) => rows.flat())
+    .flatMap((test) => [test, ...(test.shown ?? [])]);
   const distinct = [...new Map(all.map((test) => [write.row(test), test])).values()];
   return select(tenant, {
     columns: `toString(session_id) AS session, [${met.map((one) => `(${one})`).join(', ')}] AS rules`,
