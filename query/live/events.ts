@@ -1,5 +1,6 @@
 /** Follows the events of one session: see `arrivals.ts` for what is new, and why nothing is missed. */
 import { eventId, type Row } from '#schemas';
+import { badInput } from '../errors.ts';
 import type { EventFilter } from '../event-filter.ts';
 import { has } from '../plan.ts';
 import { processMembers } from '../process-scope.ts';
@@ -43,6 +44,13 @@ const arrivalOf = (row: Row): Arrival => ({
   stampMs: Number(row.stamp_ms),
 });
 
+/** The state in a cursor, which must be of this session: `latest` may mean another by now. */
+function stateIn(cursor: string, session: string): Arrivals {
+  if (!cursor.startsWith(`${session}.`))
+    throw badInput('after: not a cursor of this session: follow it by its own id');
+  return readArrivals(cursor.slice(session.length + 1));
+}
+
 /** The state in which all that is stored now was passed on. */
 async function presentOf(run: Runner, session: string): Promise<Arrivals> {
   const [newest] = await run.rows<Row>(newestEventPlan(run.tenant, session));
@@ -70,7 +78,7 @@ export function eventLooks(
   request: EventsRequest,
 ): () => Promise<Look<EventsMessage>> {
   const { session, filter, columns, after, backlog } = request;
-  let state = has(after) ? readArrivals(after) : backlog ? NOTHING_YET : undefined;
+  let state = has(after) ? stateIn(after, session) : backlog ? NOTHING_YET : undefined;
 
   /** Those in a process that the filter asks for, which may have got children since the last look. */
   async function inProcess(events: readonly FlatEvent[]): Promise<readonly FlatEvent[]> {
@@ -85,7 +93,8 @@ export function eventLooks(
     state = pass(state, rows.map(arrivalOf));
     const wanted = rows.filter((row) => Number(row.wanted) === 1).map(eventOf);
     const nodes = (await inProcess(wanted)).toSorted(byTime);
-    const message = nodes.length === 0 ? undefined : { cursor: arrivalsCursor(state), nodes };
+    const cursor = `${session}.${arrivalsCursor(state)}`;
+    const message = nodes.length === 0 ? undefined : { cursor, nodes };
     return { message, more: rows.length === LIVE_ROWS_MAX };
   };
 }
