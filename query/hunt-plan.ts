@@ -11,8 +11,18 @@ export interface Span {
   readonly to: string;
 }
 
-/** A rule's place among the needs, by session. */
-export type Sessions = ReadonlyMap<string, readonly number[]>;
+/**
+ * The rules that can say something about a session, by their places among the needs; for those with
+ * a key within the session the keys that all their steps have.
+ */
+export type Sessions = ReadonlyMap<string, ReadonlyMap<number, readonly string[]>>;
+
+/** More keys than this of one rule are not asked for one by one. */
+const KEYS_MAX = 20_000;
+
+/** A key within a session as one number; equal keys have the same. */
+const keySql = (columns: readonly string[]): string =>
+  `cityHash64(session_id, ${columns.map((one) => `ifNull(toString(${one}), '')`).join(', ')})`;
 
 /** When a rule takes an event for having happened: as `ruleTimeNs` has it. */
 const RULE_TIME = 'toUnixTimestamp64Nano(least(ts, observed_ts))';
@@ -44,8 +54,15 @@ export function huntSessionsPlan(
   const write = createRowSql();
   const any = (tests: readonly RowTest[]) =>
     `countIf(${write.rows(tests.flatMap((test) => test.shown ?? [test]))}) > 0`;
-  const needOf = ({ rows, required, atLeast }: RuleNeed): string =>
+  const keysOf = ({ rows, required, keys }: RuleNeed): string =>
+    keys === undefined
+      ? "CAST([], 'Array(String)')"
+      : `CAST(arrayIntersect(${required
+          .map((at) => `groupUniqArrayIf(${keySql(keys[at] ?? [])}, ${write.rows(rows[at] ?? [])})`)
+          .join(', ')}), 'Array(String)')`;
+  const needOf = ({ rows, required, atLeast, keys }: RuleNeed, place: number): string =>
     [
+      ...(keys === undefined ? [] : [`notEmpty(keys[${place + 1}])`]),
       ...(required.length > 0 ? required.map((at) => any(rows[at] ?? [])) : [any(rows.flat())]),
       ...(atLeast === undefined ? [] : leastOf(write, rows, atLeast)),
     ].join(' AND ');
@@ -55,7 +72,7 @@ export function huntSessionsPlan(
     .flatMap((test) => [test, ...(test.shown ?? [])]);
   const distinct = [...new Map(all.map((test) => [write.row(test), test])).values()];
   return select(tenant, {
-    columns: `toString(session_id) AS session, [${met.map((one) => `(${one})`).join(', ')}] AS rules`,
+    columns: `toString(session_id) AS session, [${needs.map(keysOf).join(', ')}] AS keys, [${met.map((one) => `(${one})`).join(', ')}] AS rules`,
     from: 'events',
     where: [condition(write.rows(distinct), write.params)],
     groupBy: 'session_id',
@@ -70,22 +87,23 @@ export function huntSessionsPlan(
   });
 }
 
-/** Which sessions a test's rows are wanted of. */
-function wantedRows(needs: readonly RuleNeed[], sessions: Sessions): Map<string, Set<string>> {
-  const byRule = needs.map(() => new Set<string>());
-  for (const [session, places] of sessions) for (const place of places) byRule[place]?.add(session);
-  const wanted = new Map<string, Set<string>>();
-  needs.forEach(({ rows, lineage }, place) => {
-    const tests = rows.flat();
-    if (lineage) tests.push({ kinds: PROCESS_KINDS });
-    for (const test of tests) {
-      const key = JSON.stringify(test);
-      const set = wanted.get(key) ?? new Set();
-      wanted.set(key, set);
-      for (const session of byRule[place] as Set<string>) set.add(session);
-    }
-  });
-  return wanted;
+/** The rows of one rule in the sessions that it can say something about. */
+function clauseOf(
+  write: ReturnType<typeof createRowSql>,
+  { rows, lineage, keys }: RuleNeed,
+  sessions: readonly string[],
+  wanted: readonly string[],
+): string {
+  const within = `session_id IN ${write.bind(sessions, 'UUID')}`;
+  const keyed = keys !== undefined && wanted.length <= KEYS_MAX;
+  const tests = keyed
+    ? rows.map(
+        (some, at) =>
+          `(${write.rows(some)}) AND toString(${keySql(keys[at] ?? [])}) IN ${write.bind(wanted, 'String')}`,
+      )
+    : [write.rows(rows.flat())];
+  if (lineage) tests.push(write.rows([{ kinds: PROCESS_KINDS }]));
+  return `${within} AND (${tests.map((one) => `(${one})`).join(' OR ')})`;
 }
 
 /** The rows of some sessions that matter to their rules, each session as its collectors saw it. */
@@ -96,18 +114,16 @@ export function huntRowsPlan(
   columns: readonly string[],
 ): ScopedSql {
   const write = createRowSql();
-  const bySessions = new Map<string, RowTest[]>();
-  for (const [test, wanted] of wantedRows(needs, sessions)) {
-    if (wanted.size === 0) continue;
-    const key = JSON.stringify([...wanted].sort());
-    const list = bySessions.get(key) ?? [];
-    bySessions.set(key, list);
-    list.push(JSON.parse(test) as RowTest);
-  }
-  const clauses = [...bySessions].map(
-    ([key, tests]) =>
-      `(session_id IN ${write.bind(JSON.parse(key) as string[], 'UUID')} AND (${write.rows(tests)}))`,
-  );
+  const clauses = needs.flatMap((need, place) => {
+    const met = [...sessions].flatMap(([session, byRule]) => {
+      const keys = byRule.get(place);
+      return keys === undefined ? [] : [{ session, keys }];
+    });
+    if (met.length === 0) return [];
+    const names = met.map(({ session }) => session);
+    const keys = met.flatMap((one) => one.keys);
+    return [`(${clauseOf(write, need, names, keys)})`];
+  });
   const where: Condition[] = [condition(clauses.join(' OR ') || 'false', write.params)];
   return select(tenant, {
     columns: selectEvent(columns),

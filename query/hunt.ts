@@ -63,12 +63,15 @@ export type Reader = Pick<Runner, 'tenant' | 'stream'>;
 async function findSessions(run: Reader, options: HuntOptions): Promise<Sessions> {
   const needs = options.rules.map(needOf);
   const plan = huntSessionsPlan(run.tenant, needs, options.span, HUNT_SESSIONS_MAX + 1);
-  const found = new Map<string, readonly number[]>();
-  for await (const rows of run.stream<{ session: string; rules: number[] }>(plan, FIND_LIMITS))
-    for (const { session, rules } of rows)
+  const found = new Map<string, ReadonlyMap<number, readonly string[]>>();
+  type Found = { readonly session: string; readonly rules: number[]; readonly keys: string[][] };
+  for await (const rows of run.stream<Found>(plan, FIND_LIMITS))
+    for (const { session, rules, keys } of rows)
       found.set(
         session,
-        rules.flatMap((met, place) => (Number(met) === 1 ? [place] : [])),
+        new Map(
+          rules.flatMap((met, place) => (Number(met) === 1 ? [[place, keys[place] ?? []]] : [])),
+        ),
       );
   if (found.size > HUNT_SESSIONS_MAX)
     throw new QueryError(
@@ -113,7 +116,9 @@ export async function hunt(run: Reader, options: HuntOptions): Promise<Hunt> {
         if (event.session_id !== session) {
           close();
           session = event.session_id;
-          wanted = new Set(chunk.get(session)?.map((place) => rules[place] as Rule));
+          wanted = new Set(
+            [...(chunk.get(session)?.keys() ?? [])].map((place) => rules[place] as Rule),
+          );
         }
         events++;
         alerts.push(...test.add([event], wanted));

@@ -54,6 +54,11 @@ export interface RuleNeed {
     /** Columns that so many rows have alike. */
     readonly alike: readonly string[];
   };
+  /**
+   * For each of `rows` the columns of the key within the session, which all of a match have alike;
+   * absent where there is no such key, or a part of it is no column.
+   */
+  readonly keys?: readonly (readonly string[])[];
   /** It may ask who the process behind an event is: starts and ends of processes are read too. */
   readonly lineage: boolean;
 }
@@ -256,6 +261,24 @@ function asksLineage(test: EventMatcher): boolean {
   });
 }
 
+/** Fields of keys that are the columns of other names. */
+const KEY_COLUMNS: Readonly<Record<string, string>> = {
+  'process.pid': 'pid',
+  'process.parent.pid': 'ppid',
+};
+const KEYS = new Set([...OWN, 'tool_call_id', 'pid', 'ppid']);
+
+/** The keys of a sequence or sample within its session, by input. */
+function keysIn({ meta, matcher }: StreamRule): readonly (readonly string[])[] | undefined {
+  const { groupBy, atLeast, required = [] } = matcher.stream;
+  if (meta.language !== 'eql' || atLeast !== undefined || required.length < 2) return undefined;
+  const keys = groupBy.map((names) =>
+    names.filter((name) => !SESSION_FIELDS.has(name)).map((name) => KEY_COLUMNS[name] ?? name),
+  );
+  const known = keys.every((names) => names.length > 0 && names.every((name) => KEYS.has(name)));
+  return known && keys.every((names) => names.length === keys[0]?.length) ? keys : undefined;
+}
+
 /** The key of a rule within its session, as columns; none where a part of it is no column. */
 function alikeIn(rule: StreamRule): readonly string[] {
   const key = (rule.matcher.stream.groupBy[0] ?? []).filter((name) => !SESSION_FIELDS.has(name));
@@ -270,11 +293,13 @@ export function needOf(rule: Rule): RuleNeed {
   }
   const { inputs, fields, required = [], atLeast } = rule.matcher.stream;
   const within = scopeOf(rule) === 'session';
+  const keys = within ? keysIn(rule) : undefined;
   return {
     rule,
     rows: inputs.map(rowTests),
     // The inputs of a rule of the tenant may be hit in different sessions.
     required: within ? required : [],
+    ...(keys === undefined ? {} : { keys }),
     ...(within && atLeast !== undefined ? { atLeast: { ...atLeast, alike: alikeIn(rule) } } : {}),
     lineage: fields.some((name) => LINEAGE.test(name)) || inputs.some(asksLineage),
   };

@@ -153,6 +153,38 @@ describe('a backtest over the store', () => {
     expect(found.stats.events).toBeLessThan(60);
   });
 
+  it('says the same of each rule by itself: none lives of what another one asks for', async () => {
+    for (const rule of rules.filter(({ meta }) => meta.language === 'eql')) {
+      const found = await hunt(runner(), { rules: [rule], views, span: ALL });
+      expect(fingerprints(found.alerts), rule.meta.file).toEqual(overAll([rule], sessions));
+    }
+  });
+
+  it('finds an exit by the program that had started under its number', async () => {
+    const own = [
+      sessionOf(
+        [
+          { kind: 'exec', exe: '/usr/bin/tar', argv: ['tar'], pid: 5 },
+          { kind: 'exit', exit_code: 1, pid: 5 },
+          { kind: 'exit', exit_code: 1, pid: 6 },
+        ],
+        900,
+        'exits',
+      ),
+    ];
+    await store(own);
+    const { rules: some } = loadRules([
+      {
+        file: 'one.yml',
+        text: `title: a\nid: a\nlevel: low\nlanguage: eql\nquery: |
+  any where kind == "exit" and process.name == "tar"\n`,
+      },
+    ]);
+    const found = await hunt(runner('exits'), { rules: some, views, span: ALL });
+    expect(found.alerts).toHaveLength(1);
+    expect(fingerprints(found.alerts)).toEqual(overAll(some, own));
+  });
+
   it('gives the alerts whose last event lies in the span', async () => {
     const whole = await hunt(runner(), { rules, views, span: ALL });
     const times = whole.alerts.map(({ events }) => BigInt(events.at(-1)?.ts ?? 0));
