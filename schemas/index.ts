@@ -8,6 +8,7 @@ export * from './codec.ts';
 export * from './commit.ts';
 export type { Fault, Field, FieldSet, Kind, Role } from './define.ts';
 export { CONTENT_BYTES_MAX } from './define.ts';
+export * from './entities.ts';
 export { ASSURANCES, ATTRIBUTIONS, ENVELOPE, FIELDS, OUTCOMES } from './fields.ts';
 export * from './frame.ts';
 export * from './head.ts';
@@ -60,6 +61,7 @@ export {
   type RuleNeed,
 } from './rules/preselect.ts';
 export { ruleTimeNs, scopeOf, type Views } from './rules/raise.ts';
+export { compileRegex } from './rules/regex.ts';
 export { createRowSql, PROCESS_KINDS, type RowSql } from './rules/row-sql.ts';
 export * from './rules/rule.ts';
 export { createRuleSet, type Evaluation, type RuleSet } from './rules/ruleset.ts';
