@@ -46,7 +46,8 @@ export function eventsTable(): string {
 ) ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(ts)
 ORDER BY (tenant, session_id, ts, seq)
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 10000, fsync_after_insert = 1`;
+SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 10000, fsync_after_insert = 1,
+  min_bytes_for_wide_part = 33554432, merge_selector_base = 10`;
 }
 
 /** CREATE TABLE of the dead letters: bytes that could not be stored, with their reason. */
