@@ -65,7 +65,8 @@ async function park(events: readonly TelltaleEvent[]): Promise<void> {
     const id = { tenant, session_id, stream_id, seq };
     const why = { reason: 'unknown_kind', field: 'kind', detail: 'new' } as const;
     const bytes = encode(events[at] as TelltaleEvent);
-    return `${deadLine({ ...id, ...why, bytes, origin: `telltale.events/0/${seq}/${seq}` })}\n`;
+    const origin = `telltale.events/0/${seq}/${seq}`;
+    return `${deadLine({ ...id, ...why, bytes, origin }, Date.now())}\n`;
   });
   const one = { table: DEAD_TABLE, lines: Buffer.from(lines.join('')), rows: lines.length };
   await engine.store.insert({ ...one, dedupToken: 'parked', timeMs: 20_000 });
