@@ -2,6 +2,7 @@
  * The real Claude Code under the real recorder, with nothing configured by hand: every scripted call
  * must come out as it truly went. Skipped, and said so, where the CLI can't be had.
  */
+import { createHash } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type Analysis, analyse } from '../../query/timeline/analyse.ts';
 import {
@@ -16,8 +17,11 @@ import {
   insideByKey,
 } from './checks.ts';
 import {
+  ANSWER_MS,
   allowing,
   allowSteps,
+  askedSteps,
+  asking,
   bypassing,
   bypassSteps,
   FINAL,
@@ -175,6 +179,40 @@ describe.skipIf('why' in found)('a Claude Code session with rules and a hook', (
       ['toolu_a4_hook', 'denied by hook'],
       ['toolu_a5_redirect', 'denied by config'],
     ]);
+  });
+});
+
+describe.skipIf('why' in found)('a Claude Code session with a person to ask', () => {
+  it('tells what was asked, who answered, and how long it took', {
+    timeout: SESSION_MS_MAX,
+  }, async () => {
+    const session = await recordAgent(asking(command));
+    const run = runOf(session);
+    expect(run.exitCode, run.stderr).toBe(0);
+    expectWhole(run);
+    const story = analyse(run.events);
+    const scripted = callsOf(askedSteps);
+    expectCalls(story, scripted);
+    expectEffects(story, scripted, session.workspace);
+    for (const [id, decision, scope] of [
+      ['toolu_q1_once', 'approved', 'once'],
+      ['toolu_q2_always', 'approved', 'always'],
+      ['toolu_q3_no', 'denied', 'once'],
+    ] as const) {
+      const text = scripted.find((call) => call.id === id)?.command ?? '';
+      const [approval, ...more] = (story.causedBy.get(id) ?? []).filter(
+        ({ kind }) => kind === 'approval',
+      );
+      expect(more, id).toEqual([]);
+      expect(approval, id).toMatchObject({
+        decision,
+        scope,
+        decided_by: 'user',
+        command: text,
+        shown_sha256: createHash('sha256').update(text).digest('hex'),
+      });
+      expect(approval?.duration_ns, id).toBeGreaterThanOrEqual(ANSWER_MS * 1_000_000 * 0.9);
+    }
   });
 });
 

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { startMessages } from './model/messages.ts';
 import type { Scripted } from './script.ts';
-import type { Agent, Place } from './session.ts';
+import type { Agent, Host, Place } from './session.ts';
 import { play, SECOND, type Step, say, shell, step, think, together } from './steps.ts';
 
 export const PROMPT = 'Fix add() in app.py, record a todo, then check connectivity. Ω';
@@ -170,3 +170,62 @@ export const KILLER = bash('toolu_killer', 'echo before; kill -9 $PPID; sleep 1'
 export const killed = bare([KILLER]);
 /** The model refuses every request. */
 export const failing = bare({ status: 400 });
+
+/** Each of these is asked for: the first is allowed once, the second always, the third refused. */
+export const askedSteps: readonly Step[] = [
+  bash('toolu_q1_once', 'touch q1.txt', 0),
+  bash('toolu_q2_always', 'mkdir q2', 0),
+  bash('toolu_q3_no', 'rm -rf q2'),
+  say(FINAL),
+];
+export const ANSWER_MS = 300;
+
+/** A person at the other end, who takes a moment for each answer. */
+const person: Host = {
+  opening: [
+    {
+      type: 'control_request',
+      request_id: 'init',
+      request: { subtype: 'initialize', hooks: null },
+    },
+    {
+      type: 'user',
+      message: { role: 'user', content: PROMPT },
+      parent_tool_use_id: null,
+      session_id: '',
+    },
+  ],
+  answer({ type, request_id, request }) {
+    if (type === 'result') return 'end';
+    const asked = (request ?? {}) as { subtype?: string; input?: object };
+    if (type !== 'control_request' || asked.subtype !== 'can_use_tool') return undefined;
+    // The test's own thread is held up, and with it the answer.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ANSWER_MS);
+    const text = JSON.stringify(asked.input);
+    const response = text.includes('rm -rf')
+      ? { behavior: 'deny', message: 'No.', decisionClassification: 'user_reject' }
+      : {
+          behavior: 'allow',
+          updatedInput: asked.input,
+          decisionClassification: text.includes('mkdir') ? 'user_permanent' : 'user_temporary',
+        };
+    return { type: 'control_response', response: { subtype: 'success', request_id, response } };
+  },
+};
+
+/** A person is asked for what no rule allows. */
+export const asking = (command: string): Agent => ({
+  model: () => playing(askedSteps),
+  configure: (place) => [userSettings(place, {})],
+  runs: (place, model) => [
+    {
+      argv: [
+        ...[command, '-p', '--model', 'x', '--verbose'],
+        ...['--input-format', 'stream-json', '--output-format', 'stream-json'],
+        ...['--permission-prompt-tool', 'stdio'],
+      ],
+      env: environment(place, model.url),
+      host: person,
+    },
+  ],
+});

@@ -1,8 +1,9 @@
 /** One recorded session of a real agent CLI, from an empty workspace to the decoded events. */
-import { execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
+import readline from 'node:readline';
 import { type TelltaleEvent, unframe } from '#schemas';
 import { uuidv7 } from '../../deploy/process/ids.ts';
 import { AGENTS_DIR } from './install.ts';
@@ -41,6 +42,16 @@ export interface Run {
   readonly env: Readonly<Record<string, string>>;
   /** Flags of `telltale run`. */
   readonly flags?: readonly string[];
+  /** Talks with the agent, a JSON object a line each way. */
+  readonly host?: Host;
+}
+
+/** Who stands at the other end of the agent's input and output. */
+export interface Host {
+  /** What it says first. */
+  readonly opening: readonly object[];
+  /** Its answer to what the agent says; `end` closes the input. */
+  answer(said: Readonly<Record<string, unknown>>): object | 'end' | undefined;
 }
 
 export interface RecordedRun extends Ended {
@@ -86,23 +97,39 @@ function makeWorkspace(workspace: string): void {
   git('commit', '-qm', 'init');
 }
 
-/** Runs `telltale` from source, without an input: agents would wait for its end. */
+/** Lets the host talk through a process's pipes. */
+function converse(child: ChildProcess, host: Host): void {
+  const send = (message: object) => child.stdin?.write(`${JSON.stringify(message)}\n`);
+  for (const message of host.opening) send(message);
+  if (child.stdout === null) return;
+  readline.createInterface({ input: child.stdout }).on('line', (line) => {
+    if (!line.startsWith('{')) return;
+    const answer = host.answer(JSON.parse(line));
+    if (answer === 'end') child.stdin?.end();
+    else if (answer !== undefined) send(answer);
+  });
+}
+
+/** Runs `telltale` from source; without a host it has no input: agents would wait for its end. */
 export function telltale(
   args: readonly string[],
   cwd: string,
   env: Readonly<Record<string, string>>,
+  host?: Host,
 ): Promise<Ended> {
   const loader = createRequire(import.meta.url).resolve('tsx');
   const node = ['--conditions=telltale-source', '--import', `file://${loader}`, CLI, ...args];
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, node, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const stdio = [host === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'] as const;
+    const child = spawn(process.execPath, node, { cwd, env, stdio: [...stdio] });
+    if (host !== undefined) converse(child, host);
     const timer = setTimeout(() => child.kill('SIGTERM'), RUN_MS_MAX);
     let stdout = '';
     let stderr = '';
-    child.stdout.on('data', (data: Buffer) => {
+    child.stdout?.on('data', (data: Buffer) => {
       stdout += data.toString();
     });
-    child.stderr.on('data', (data: Buffer) => {
+    child.stderr?.on('data', (data: Buffer) => {
       stderr += data.toString();
     });
     child.on('error', reject);
@@ -145,7 +172,7 @@ export async function recordAgent(agent: Agent): Promise<AgentSession> {
   }
 }
 
-async function recordRun({ argv, env, flags = [] }: Run, place: Place): Promise<RecordedRun> {
+async function recordRun({ argv, env, flags = [], host }: Run, place: Place): Promise<RecordedRun> {
   const sink = await startSink();
   const spool = path.join(place.dir, 'spool');
   const session = uuidv7();
@@ -160,6 +187,7 @@ async function recordRun({ argv, env, flags = [] }: Run, place: Place): Promise<
         SHELL: '/bin/bash',
         ...env,
       },
+      host,
     );
     return { ...ended, events: sink.events };
   } finally {

@@ -12,7 +12,7 @@ import { createChatMapper, readChatHeader, SOURCE } from './chat.ts';
 import { mapGeminiLog, mapGeminiSpan } from './otlp.ts';
 import { createGeminiState } from './state.ts';
 
-/** Short, so that a killed process has said what it was about to do. */
+/** Of spans; short, so that a killed process has said what it was about to do. */
 const EXPORT_MS = '200';
 const ID_CHARS = 8;
 
@@ -38,7 +38,6 @@ function prepare(command: Command, { url, startNs }: Setup): Prepared {
     GEMINI_TELEMETRY_OTLP_PROTOCOL: 'http',
     GEMINI_TELEMETRY_LOG_PROMPTS: 'true',
     GEMINI_TELEMETRY_TRACES_ENABLED: 'true',
-    OTEL_BLRP_SCHEDULE_DELAY: EXPORT_MS,
     OTEL_BSP_SCHEDULE_DELAY: EXPORT_MS,
   };
   return { command: { ...command, env }, files: sessionFiles(command, startNs) };

@@ -45,29 +45,36 @@ function userPrompt({ a, envelope }: Seen): readonly Draft[] {
 
 const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 
-/** The parts of an answer: it is logged as JSON, a list of the pieces that were streamed. */
-function partsOf(text: unknown): readonly Loose[] {
-  let pieces: unknown;
+function parsed(text: unknown): readonly Loose[] {
+  let value: unknown;
   try {
-    pieces = typeof text === 'string' ? JSON.parse(text) : text;
+    value = typeof text === 'string' ? JSON.parse(text) : text;
   } catch {
     return [];
   }
-  return (Array.isArray(pieces) ? pieces : [pieces]).flatMap((piece) => {
-    const [candidate] = isObject(piece) ? listOf(piece.candidates) : [];
+  return (Array.isArray(value) ? value : [value]).filter(isObject);
+}
+
+/** The parts of an answer: it is logged as JSON, a list of the pieces that were streamed. */
+const partsOf = (text: unknown): readonly Loose[] =>
+  parsed(text).flatMap((piece) => {
+    const [candidate] = listOf(piece.candidates);
     const content = isObject(candidate) ? candidate.content : undefined;
     return isObject(content) ? listOf(content.parts).filter(isObject) : [];
   });
-}
 
-/** A call as the model asks for it: known before it is run, so also where it never ends. */
-function functionCall(part: Loose, { envelope, state }: Seen): readonly Draft[] {
+/**
+ * A call as the model asks for it: known before it is run, so also where it never ends. The span of
+ * the answer is exported at once, its log five seconds later.
+ */
+function functionCall(part: Loose, envelope: Loose, state: GeminiState): readonly Draft[] {
   const call = isObject(part.functionCall) ? part.functionCall : {};
   const id = textOf(call.id);
   const name = textOf(call.name);
   if (id === undefined || name === undefined) return [];
   const callId = id.startsWith(`${name}__`) ? id : `${name}__${id}`;
   const all = remember(state, callId, name, call.args);
+  if (!once(state, `asked ${callId}`)) return [];
   return [reported('tool.call', SOURCE, { ...envelope, tool_call_id: callId, ...all })];
 }
 
@@ -108,7 +115,7 @@ function apiResponse(seen: Seen): readonly Draft[] {
       attrs: pick(a, ['role']),
     }),
     ...said(parts, seen),
-    ...parts.flatMap((part) => functionCall(part, seen)),
+    ...parts.flatMap((part) => functionCall(part, envelope, seen.state)),
   ];
 }
 
@@ -219,9 +226,22 @@ export function mapGeminiLog(record: LogRecord, state: GeminiState): Mapped {
   return (HANDLERS.get(name) ?? nothing)({ a, ts, session, envelope, state });
 }
 
-/** The run of a call: of all spans only its tells something new, when it began, and its id. */
+/** An answer of the model: of it only the calls that it asks for. */
+function llmCall({ attributes: a, endNs, traceId }: Span, state: GeminiState): readonly Draft[] {
+  const envelope = {
+    ts: endNs,
+    conversation_id: textOf(a['gen_ai.conversation.id']),
+    trace_id: traceId,
+  };
+  return parsed(a['gen_ai.output.messages'])
+    .flatMap(({ parts }) => listOf(parts).filter(isObject))
+    .flatMap((part) => functionCall(part, envelope, state));
+}
+
+/** Of all spans two tell something new or sooner: an answer, and when a call began, with its id. */
 export function mapGeminiSpan(span: Span, state: GeminiState): Mapped {
   const { attributes: a, startNs, traceId, spanId } = span;
+  if (span.name === 'llm_call' && span.endNs !== undefined) return llmCall(span, state);
   const id = textOf(a['gen_ai.tool.call_id']) ?? textOf(a['gen_ai.tool.call.id']);
   if (span.name !== 'tool_call' || id === undefined || startNs === undefined) return [];
   if (!once(state, `span ${id}`)) return [];

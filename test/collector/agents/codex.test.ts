@@ -1,4 +1,5 @@
 /** The Codex mapper on small hand-made records; what they look like was measured on 0.169.0. */
+import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Draft } from '#schemas';
@@ -179,6 +180,54 @@ describe('Codex over OTLP', () => {
 
   it('does not know what it does not know', () => {
     expect(started().log(log('codex.brand_new', {}))).toBeUndefined();
+  });
+});
+
+describe('Codex’s approvals', () => {
+  const hook = (name: string, more: object) => ({
+    hook_event_name: name,
+    session_id: CONVERSATION,
+    turn_id: TURN,
+    tool_name: 'Bash',
+    tool_input: { command: 'exit 3' },
+    ...more,
+  });
+  const asked = () => {
+    const mapper = started();
+    const context = { approval_policy: 'on-request', sandbox_policy: { type: 'read-only' } };
+    mapper.line?.(line('turn_context', { turn_id: TURN, ...context }), FILE);
+    mapper.hook?.('x', hook('PreToolUse', { tool_use_id: 'call_1' }), '1795418022000000000');
+    const question = hook('PermissionRequest', { permission_mode: 'default' });
+    expect(mapper.hook?.('x', question, '1795418022100000000')).toEqual([]);
+    return mapper;
+  };
+
+  it('are one record of question and answer, with the policy that was in force', () => {
+    const decision = log('codex.tool_decision', {
+      tool_name: 'exec_command',
+      call_id: 'call_1',
+      decision: 'approved',
+      source: 'User',
+    });
+    expect(asked().log(decision)).toMatchObject([
+      {
+        kind: 'approval',
+        tool_call_id: 'call_1',
+        decision: 'approved',
+        decided_by: 'user',
+        command: 'exit 3',
+        policy: 'approval on-request, sandbox read-only',
+        policy_version: expect.stringMatching(/^[0-9a-f]{16}$/),
+        shown_sha256: createHash('sha256').update('exit 3').digest('hex'),
+        duration_ns: 504_211_897,
+      },
+    ]);
+  });
+
+  it('are told as asked where nobody answered until the end', () => {
+    expect(asked().end?.()).toMatchObject([
+      { kind: 'approval', tool_call_id: 'call_1', decision: 'asked', command: 'exit 3' },
+    ]);
   });
 });
 

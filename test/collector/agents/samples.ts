@@ -439,3 +439,27 @@ export const OPENCODE: readonly Input[] = [
     status: { type: 'retry', attempt: 2, message: 'again' },
   }),
 ];
+
+export const GENAI: readonly Input[] = [
+  log(0, 'gen_ai.user.message', { 'gen_ai.conversation.id': 'c', content: 'Do it' }),
+  span(1, 2, 'telltale.prompt', '1111111111111111', { 'telltale.prompt': 'Do it' }),
+  span(2, 9, 'chat m', '2222222222222222', {
+    'gen_ai.operation.name': 'chat',
+    'gen_ai.response.model': 'm',
+    'gen_ai.usage.input_tokens': 7,
+    'gen_ai.output.messages': '[{"role":"assistant","parts":[{"type":"text","content":"Ok"}]}]',
+  }),
+  span(10, 12, 'telltale.approval', '3333333333333333', {
+    'gen_ai.tool.call.id': 'call_g',
+    'gen_ai.tool.name': 'shell',
+    decision: 'approved',
+    decided_by: 'user',
+  }),
+  span(12, 20, 'execute_tool shell', '4444444444444444', {
+    'gen_ai.operation.name': 'execute_tool',
+    'gen_ai.tool.name': 'shell',
+    'gen_ai.tool.call.id': 'call_g',
+    'gen_ai.tool.call.arguments': '{"command":"exit 3"}',
+    'process.exit.code': 3,
+  }),
+];
