@@ -9,6 +9,7 @@ import { printedSchema } from '../query/graphql/schema.ts';
 import { jsonSchemaFiles } from '../schemas/json-schema.ts';
 import { type Lock, nextLock } from '../schemas/lock.ts';
 import { eventsReference } from '../schemas/reference.ts';
+import { grafanaFiles } from './grafana/files.ts';
 
 export interface Generator {
   /** Relative to the root of the project. */
@@ -53,6 +54,7 @@ export const GENERATORS: readonly Generator[] = [
   { path: 'schemas/EVENTS.md', text: eventsReference },
   ...jsonSchemaFiles().map(({ path, text }) => ({ path, text: () => text })),
   { path: 'query/graphql/schema.graphql', text: printedSchema },
+  ...grafanaFiles().map(({ path, text }) => ({ path, text: () => text })),
 ];
 
 /** Files whose text is not what the registry gives now, with that text. Rejects on a lock break. */
