@@ -27,7 +27,7 @@ import {
   type SelectionSetNode,
 } from 'graphql';
 import type { Role } from '../access/viewer.ts';
-import { QueryError } from '../errors.ts';
+import { badInput, QueryError } from '../errors.ts';
 import { PAGE_DEFAULT, PAGE_MAX } from '../plan.ts';
 
 export const REQUEST_BYTES_MAX = 256 * 1024;
@@ -54,6 +54,18 @@ interface Walk {
   /** Fields that need a role, as far as they were come by. */
   readonly roles: Map<string, Role>;
   visits: number;
+}
+
+/**
+ * Throws `QueryError` for a text among variables that no store can take: one with half of a
+ * surrogate pair. (In a document itself GraphQL has none.)
+ */
+export function checkTexts(variables: unknown, at = '$'): void {
+  if (typeof variables === 'string') {
+    if (!variables.isWellFormed()) throw badInput(`${at}: holds a lone surrogate`);
+  } else if (typeof variables === 'object' && variables !== null)
+    for (const [name, value] of Object.entries(variables))
+      checkTexts(value, at === '$' ? `$${name.toWellFormed()}` : `${at}.${name.toWellFormed()}`);
 }
 
 const tooLarge = (what: string) => new QueryError('REQUEST_TOO_LARGE', what);

@@ -14,7 +14,7 @@ import type { LiveHub } from '../live/hub.ts';
 import { useSse } from '../live/sse.ts';
 import { createLoads } from '../load.ts';
 import type { Context } from './builder.ts';
-import { examine, TOKENS_MAX } from './limits.ts';
+import { checkTexts, examine, TOKENS_MAX } from './limits.ts';
 import { schema } from './schema.ts';
 
 export interface GraphQLDeps {
@@ -61,6 +61,7 @@ function useLimits(deps: GraphQLDeps): Plugin {
     const variables = args.variableValues ?? {};
     access.describe(describeOperation(args.document, variables, deps.arguments));
     try {
+      checkTexts(variables);
       const { cost, roles } = examine(args.schema, args.document, variables);
       access.describe({ details: { cost: String(Math.round(cost)) } });
       for (const [field, role] of roles) needRole(viewer, role, field);
@@ -124,7 +125,8 @@ function maskWith({ meter, log }: Pick<GraphQLDeps, 'meter' | 'log'>) {
     if (cause instanceof QueryError)
       return new GraphQLError(cause.message, { ...at, extensions: { code: cause.code } });
     if (cause instanceof GraphQLError) {
-      const code = cause.extensions.code ?? 'BAD_USER_INPUT';
+      // Compiled execution makes errors without extensions.
+      const code = (cause.extensions as { code?: unknown } | undefined)?.code ?? 'BAD_USER_INPUT';
       return new GraphQLError(cause.message, { ...at, extensions: { code } });
     }
     meter.count('query_errors_total', 1);

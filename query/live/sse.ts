@@ -70,6 +70,14 @@ function textOf(result: ExecutionResult): string {
   return `${id}event: next\ndata: ${JSON.stringify(result)}\n\n`;
 }
 
+async function* once(result: ExecutionResult): AsyncGenerator<ExecutionResult> {
+  yield result;
+}
+
+const resultsOf = (
+  result: ExecutionResult | AsyncIterable<ExecutionResult>,
+): AsyncIterable<ExecutionResult> => (isIterable(result) ? result : once(result)) as never;
+
 const COMPLETE = 'event: complete\ndata:\n\n';
 
 function streamOf(
@@ -129,10 +137,15 @@ export function useSse<C extends object>(deps: {
         subscribe(args, (context) => deps.renew(context as C))) as never);
     },
     onResultProcess: ({ request, result, setResultProcessor, acceptableMediaTypes }) => {
-      if (!isIterable(result)) return;
       acceptableMediaTypes.push('text/event-stream');
-      if (!(request.headers.get('accept') ?? '').includes('text/event-stream')) return;
-      const results = (result as unknown as AsyncIterable<ExecutionResult>)[Symbol.asyncIterator]();
+      const accepted = request.headers.get('accept') ?? '*/*';
+      const asked = accepted.includes('text/event-stream');
+      // What is no stream, such as an error before it began, is one message to who takes streams only.
+      const wanted = isIterable(result)
+        ? asked || accepted.includes('*/*')
+        : asked && !accepted.includes('json');
+      if (!wanted) return;
+      const results = resultsOf(result as never)[Symbol.asyncIterator]();
       setResultProcessor(
         () => new Response(streamOf(results, deps.mask), { headers: HEADERS }) as never,
         'text/event-stream',

@@ -183,6 +183,13 @@ async function settled(count: number): Promise<void> {
 }
 
 describe('a stream', () => {
+  it('tells an error as its one message', async () => {
+    const view = await open({}, LIVE, { id: SESSION, after: 'x' });
+    expect(await view.until(() => false)).toMatch(
+      /event: next\ndata: \{"errors":.*BAD_USER_INPUT.*\n\nevent: complete/,
+    );
+  });
+
   it('has ids that a browser sends back, and goes on behind the last one', async () => {
     const view = await open({}, LIVE, { id: SESSION });
     expect(view.answer.headers.get('content-type')).toContain('text/event-stream');
