@@ -140,6 +140,12 @@ export async function importFiles(options: ImportOptions): Promise<Imported> {
   if (replayed.drafts.length === 0)
     throw new ImportError(`nothing in ${files.length} files could be mapped for ${adapter.name}`);
   const { session, stream } = importedIds(options.tenant, files, replayed.drafts);
+  // The same files are the same stream: a second spool of it would mix with what is left of the first.
+  if (fs.existsSync(path.join(options.spool, stream)))
+    throw new ImportError(
+      `these files were imported before, and not all of session ${session} is shipped yet: ` +
+        `"telltale collect --to ${options.to}" sends the rest`,
+    );
   const log = terminalLog(false);
   const clock = createClock();
   const meter = createMeter();

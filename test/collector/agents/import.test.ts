@@ -89,16 +89,16 @@ describe('an import', () => {
     fs.rmSync(dir, { recursive: true, force: true });
   });
 
-  async function run(files: readonly string[], agent?: string) {
+  async function run(files: readonly string[], agent?: string, to = sink.url) {
     sink.events.length = 0;
     const done = await importFiles({
       files,
-      to: sink.url,
+      to,
       tenant: 'default',
       spool: path.join(dir, 'spool'),
       host: '',
       user: '',
-      waitMs: 10_000,
+      waitMs: to === sink.url ? 10_000 : 100,
       ...(agent === undefined ? {} : { agent }),
     });
     return { ...done, stored: [...sink.events] as TelltaleEvent[] };
@@ -208,6 +208,16 @@ describe('an import', () => {
       expect.objectContaining({ sensor_name: 'transcript', coverage: 'partial' }),
     );
     expect(analyse(stored).calls.map(({ id }) => id)).toContain('toolu_exit');
+  });
+
+  it('is not begun twice while the first one waits to be shipped', async () => {
+    const root = write('waiting', filesOf(OPENCODE));
+    const nowhere = 'http://127.0.0.1:9';
+    const { shipped, session } = await run([root], undefined, nowhere);
+    expect(shipped).toBe(false);
+    await expect(run([root], undefined, nowhere)).rejects.toThrow(
+      new RegExp(`not all of session ${session} is shipped yet: "telltale collect`),
+    );
   });
 
   it('refuses what it can’t name, and several agents at once, and says what to do', async () => {
