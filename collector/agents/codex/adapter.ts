@@ -5,12 +5,12 @@
 import os from 'node:os';
 import path from 'node:path';
 import type { Command } from '../../record.ts';
-import type { Adapter, Prepared, SessionFiles, Setup } from '../adapter.ts';
+import type { Adapter, Mapped, Prepared, SessionFiles, Setup } from '../adapter.ts';
 import { textOf } from '../draft.ts';
 import { mapCodexHook, openQuestions } from './hook.ts';
 import { mapCodexLog, mapCodexSpan } from './otlp.ts';
 import { createRolloutMapper, readSessionMeta } from './rollout.ts';
-import { createCodexState } from './state.ts';
+import { createCodexState, withSubagent } from './state.ts';
 
 /** How the command line names Codex: itself, its script under Node, or its package under npx. */
 const NAMES: ReadonlySet<string> = new Set(['codex', 'codex.js', 'codex.exe', '@openai/codex']);
@@ -87,10 +87,12 @@ export const codex: Adapter = {
   prepare,
   mapper(startNs) {
     const state = createCodexState();
+    const line = createRolloutMapper(state, startNs);
+    const owned = (mapped: Mapped): Mapped => mapped?.map((draft) => withSubagent(draft, state));
     return {
-      log: (record) => mapCodexLog(record, state),
+      log: (record) => owned(mapCodexLog(record, state)),
       span: (span) => mapCodexSpan(span, state),
-      line: createRolloutMapper(state, startNs),
+      line: (text, file) => owned(line(text, file)),
       hook: (_name, payload, receivedNs) => mapCodexHook(payload, receivedNs, state),
       end: () => openQuestions(state),
       conversationOf: (record) => textOf(record.attributes['conversation.id']),

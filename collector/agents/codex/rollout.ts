@@ -279,6 +279,16 @@ export function readSessionMeta(
   return Object.fromEntries(Object.entries(out).filter(([, value]) => value !== undefined));
 }
 
+/** A thread that another one started names it; what for, its source tells. */
+function sessionMeta(id: string, p: Loose, state: CodexState): void {
+  const parentId = textOf(p.parent_thread_id);
+  if (parentId === undefined) return;
+  const source = isObject(p.source) ? p.source.subagent : undefined;
+  const named = isObject(source) ? Object.values(source).find((one) => textOf(one)) : source;
+  const type = textOf(named) ?? textOf(p.thread_source);
+  state.subagents.set(id, { parentId, ...(type === undefined ? {} : { type }) });
+}
+
 /** Maps the lines of the session files of one run, which began at `startNs`. */
 export function createRolloutMapper(
   state: CodexState,
@@ -289,8 +299,10 @@ export function createRolloutMapper(
     const record: unknown = JSON.parse(line);
     if (!isObject(record) || !isObject(record.payload)) return undefined;
     const { payload: p, type } = record;
-    if (type === 'session_meta' && textOf(p.id) !== undefined)
+    if (type === 'session_meta' && textOf(p.id) !== undefined) {
       conversationOf.set(file, String(p.id));
+      sessionMeta(String(p.id), p, state);
+    }
     const key = textOf(p.type) === undefined ? String(type) : `${type}/${p.type}`;
     const handler = HANDLERS.get(key);
     const ts = isoNs(record.timestamp);

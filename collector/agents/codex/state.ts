@@ -18,6 +18,8 @@ export interface CodexState {
   readonly policy: Map<string, string>;
   /** A digest of that policy in full, by conversation. */
   readonly policyVersion: Map<string, string>;
+  /** Conversations that another one started, such as an automatic review. */
+  readonly subagents: Map<string, Subthread>;
   readonly model: Map<string, string>;
   readonly call: Map<string, CallText & { readonly tool?: string }>;
   /** When somebody was asked about a call, and the text that was shown. */
@@ -30,6 +32,25 @@ export interface CodexState {
   readonly deniedSpan: Map<string, true>;
 }
 
+export interface Subthread {
+  readonly type?: string;
+  readonly parentId: string;
+}
+
+/** The draft with whose it is, where a sub-agent's conversation. */
+export function withSubagent(draft: Draft, state: CodexState): Draft {
+  const id = draft.conversation_id;
+  const thread = id === undefined ? undefined : state.subagents.get(id);
+  if (id === undefined || thread === undefined) return draft;
+  const whose = {
+    'gen_ai.agent.id': id,
+    ...(thread.type === undefined ? {} : { 'gen_ai.agent.name': thread.type }),
+    parent_agent_id: thread.parentId,
+  };
+  const { attrs } = draft as { attrs?: Readonly<Record<string, string>> };
+  return { ...draft, attrs: { ...attrs, ...whose } } as Draft;
+}
+
 /** An empty memory. */
 export function createCodexState(): CodexState {
   return {
@@ -38,6 +59,7 @@ export function createCodexState(): CodexState {
     turns: boundedMap(ENTRIES_MAX),
     policy: boundedMap(ENTRIES_MAX),
     policyVersion: boundedMap(ENTRIES_MAX),
+    subagents: boundedMap(ENTRIES_MAX),
     model: boundedMap(ENTRIES_MAX),
     call: boundedMap(ENTRIES_MAX),
     asked: boundedMap(ENTRIES_MAX),

@@ -115,6 +115,23 @@ describe.skipIf(!there)('captured Codex sessions', () => {
     ]);
   });
 
+  it('tells a thread of its own with its parent, and nothing else so', () => {
+    const { drafts } = of('autoreview-json');
+    const whose = (draft: Draft) => ('attrs' in draft ? draft.attrs : undefined);
+    const reviewer = drafts.filter((draft) => whose(draft)?.parent_agent_id !== undefined);
+    expect(reviewer.length).toBeGreaterThan(0);
+    for (const draft of reviewer)
+      expect(whose(draft)).toMatchObject({
+        'gen_ai.agent.id': draft.conversation_id,
+        'gen_ai.agent.name': 'guardian',
+        parent_agent_id: '01a20741-36d4-7fe0-b2c1-2deab7463dfb',
+      });
+    const own = new Set(reviewer.map((draft) => draft.conversation_id));
+    expect(own.size).toBe(1);
+    for (const draft of drafts)
+      if (!own.has(draft.conversation_id)) expect(whose(draft)?.parent_agent_id).toBeUndefined();
+  });
+
   it('has each hook of a session', () => {
     const hooks = path.join(dir, 'captures/codex/ww-json/hooks');
     const mapper = codex.mapper(0n);
