@@ -20,12 +20,12 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   run: {
     summary: 'record a session; exits with the command’s code',
     usage:
-      'run [--agent NAME] [--sensor auto|seccomp|ptrace|none] [--to URL|kafka://HOST:PORT,…] [--tenant NAME] -- COMMAND …',
+      'run [--agent NAME] [--sensor auto|seccomp|ptrace|none] [--secret PATH] [--to URL|kafka://HOST:PORT,…] [--tenant NAME] -- COMMAND …',
     load: async () => (await import('./commands/run.ts')).run,
   },
   timeline: {
     summary: 'print a session as a story',
-    usage: 'timeline [SESSION|latest] [--from URL | --data DIR] [--json] [--verbose]',
+    usage: 'timeline [SESSION|latest] [--from URL | --data DIR] [--json] [--verbose] [--triage]',
     load: async () => (await import('./commands/timeline.ts')).timeline,
   },
   sessions: {

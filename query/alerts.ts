@@ -141,7 +141,7 @@ export async function alertByFingerprint(
   const plan = select(run.tenant, {
     columns: ALERT_ROW,
     from: 'alerts',
-    where: [condition('fingerprint = {fingerprint:FixedString(32)}', { fingerprint })],
+    where: [condition('fingerprint = {fingerprint:String}', { fingerprint })],
     orderBy: 'raised_at DESC',
     limit: 1,
   });

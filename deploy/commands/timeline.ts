@@ -3,10 +3,13 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import Fastify from 'fastify';
 import { registerQuery } from '../../query/server.ts';
+import { assess } from '../../query/timeline/assess.ts';
 import { escapeText, safeJson } from '../../query/timeline/escape.ts';
 import { dateTime, duration } from '../../query/timeline/format.ts';
-import { printStory } from '../../query/timeline/print.ts';
+import { type PrintOptions, printStory } from '../../query/timeline/print.ts';
+import { printTriage } from '../../query/timeline/print-triage.ts';
 import { buildStory, type SessionData } from '../../query/timeline/story.ts';
+import { buildTriage } from '../../query/timeline/triage.ts';
 import { authorizationFor, NO_TOKEN } from '../access/credentials.ts';
 import { openDirect } from '../access/direct.ts';
 import { accessDir } from '../access/local.ts';
@@ -180,7 +183,19 @@ export async function writeOut(text: string): Promise<void> {
 
 const WHERE = { from: { type: 'string' }, data: { type: 'string' } } as const;
 
-/** `telltale timeline`: one session as a story, or with --json all that the story is made of. */
+/** A session as its story, or as the packet that somebody with an alert reads first. */
+function textOf(data: SessionData, asTriage: boolean, options: PrintOptions): string {
+  const assessment = assess(data.events, data.streams);
+  const story = buildStory(data, assessment);
+  return asTriage
+    ? printTriage(buildTriage(data, assessment, story), options)
+    : printStory(story, options);
+}
+
+/**
+ * `telltale timeline`: one session as a story, with --triage in short and with proofs, or with
+ * --json all that the story is made of.
+ */
 export async function timeline(args: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args,
@@ -189,6 +204,7 @@ export async function timeline(args: string[]): Promise<number> {
       ...WHERE,
       json: { type: 'boolean', default: false },
       verbose: { type: 'boolean', default: false },
+      triage: { type: 'boolean', default: false },
     },
   });
   const [id = 'latest', ...rest] = positionals;
@@ -197,7 +213,7 @@ export async function timeline(args: string[]): Promise<number> {
   await writeOut(
     values.json
       ? `${safeJson(data)}\n`
-      : printStory(buildStory(data), { ...outputStyle(), verbose: values.verbose }),
+      : textOf(data, values.triage, { ...outputStyle(), verbose: values.verbose }),
   );
   return 0;
 }

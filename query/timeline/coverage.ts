@@ -91,6 +91,23 @@ function below(sorted: readonly string[], ns: string, orAt: boolean): number {
 
 type Draft = { -readonly [K in keyof SensorSpan]: SensorSpan[K] };
 
+/**
+ * Since when a sensor's first word holds: from its stream's begin on where nothing happened in the
+ * stream before it, since the recorded command starts only after its sensor was tried.
+ */
+function beginsOf(events: readonly FlatEvent[]): (event: FlatEvent) => string {
+  const begun = new Map<string, string>();
+  const happened = new Set<string>();
+  const quiet = new Map<FlatEvent, string>();
+  for (const event of events) {
+    const { stream_id: stream } = event;
+    if (!begun.has(stream)) begun.set(stream, event.ts);
+    if (roleOf(event) !== 'protocol') happened.add(stream);
+    else if (!happened.has(stream)) quiet.set(event, begun.get(stream) ?? event.ts);
+  }
+  return (event) => quiet.get(event) ?? event.ts;
+}
+
 function sensorSpans(events: readonly FlatEvent[]): SensorSpan[] {
   const kernels = new Set(
     events
@@ -98,6 +115,7 @@ function sensorSpans(events: readonly FlatEvent[]): SensorSpan[] {
       .map(({ source }) => source),
   );
   const last = events.at(-1)?.ts ?? '0';
+  const begins = beginsOf(events);
   const open = new Map<string, Draft>();
   const out: Draft[] = [];
   const end = (key: string, ns: string) => {
@@ -116,7 +134,7 @@ function sensorSpans(events: readonly FlatEvent[]): SensorSpan[] {
       name,
       coverage,
       kernel: rung === undefined ? kernels.has(name) : rung < AGENT_RUNG,
-      fromNs: event.ts,
+      fromNs: before === undefined ? begins(event) : event.ts,
       toNs: last,
       eventId: eventId(event),
       ...present({ rung: rung ?? before?.rung, reason }),
