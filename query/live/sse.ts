@@ -74,9 +74,10 @@ async function* once(result: ExecutionResult): AsyncGenerator<ExecutionResult> {
   yield result;
 }
 
-const resultsOf = (
-  result: ExecutionResult | AsyncIterable<ExecutionResult>,
-): AsyncIterable<ExecutionResult> => (isIterable(result) ? result : once(result)) as never;
+const resultsOf = (result: unknown): AsyncIterable<ExecutionResult> =>
+  isIterable(result)
+    ? (result as unknown as AsyncIterable<ExecutionResult>)
+    : once(result as ExecutionResult);
 
 const COMPLETE = 'event: complete\ndata:\n\n';
 
@@ -145,7 +146,7 @@ export function useSse<C extends object>(deps: {
         ? asked || accepted.includes('*/*')
         : asked && !accepted.includes('json');
       if (!wanted) return;
-      const results = resultsOf(result as never)[Symbol.asyncIterator]();
+      const results = resultsOf(result)[Symbol.asyncIterator]();
       setResultProcessor(
         () => new Response(streamOf(results, deps.mask), { headers: HEADERS }) as never,
         'text/event-stream',

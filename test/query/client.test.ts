@@ -1,5 +1,5 @@
 /** A stock GraphQL client, urql, with nothing of ours between it and the service. */
-import { Client, fetchExchange, gql, subscriptionExchange } from '@urql/core';
+import { Client, fetchExchange, gql, type OperationResult, subscriptionExchange } from '@urql/core';
 import { createClient } from 'graphql-sse';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Listening, listen } from './listening.ts';
@@ -54,9 +54,10 @@ describe('urql', () => {
         pageInfo { hasNextPage endCursor } } } }`;
     const seen: string[] = [];
     for (let after: string | null = null; ; ) {
-      const answer = await client.query<Paged>(page, { after }).toPromise();
+      const answer: OperationResult<Paged> = await client.query<Paged>(page, { after }).toPromise();
       expect(answer.error).toBeUndefined();
-      const { edges, pageInfo } = (answer.data as Paged).session.timeline;
+      const { edges, pageInfo }: Paged['session']['timeline'] = (answer.data as Paged).session
+        .timeline;
       seen.push(...edges.map((edge) => edge.node.__typename));
       if (!pageInfo.hasNextPage) break;
       after = pageInfo.endCursor;

@@ -1,0 +1,77 @@
+-- reads 0 rows, 0 bytes
+--   content = 1
+--   ids = ["99afff934a1f8c15361550ebaa794fb1"]
+--   journal = 1
+--   tenant = "acme"
+SELECT toString(fingerprint) AS id, argMax(state, changed_at) AS newest FROM telltale.alert_states WHERE (tenant = {tenant:String}) AND (has({ids:Array(String)}, toString(fingerprint))) AND (state NOT IN ('delivered', 'withdrawal_delivered')) GROUP BY fingerprint LIMIT 1;
+
+-- reads 0 rows, 0 bytes
+--   content = 1
+--   ids = ["99afff934a1f8c15361550ebaa794fb1"]
+--   journal = 1
+--   tenant = "acme"
+SELECT toString(fingerprint) AS id, argMax(state, changed_at) AS newest FROM telltale.alert_states WHERE (tenant = {tenant:String}) AND (has({ids:Array(String)}, toString(fingerprint))) AND (state NOT IN ('delivered', 'withdrawal_delivered')) GROUP BY fingerprint LIMIT 1;
+
+-- reads 1 rows, 24 bytes
+--   content = 1
+--   journal = 1
+--   levels = ["low"]
+--   rule = "nobody"
+--   tenant = "acme"
+SELECT tenant, toString(fingerprint) AS fingerprint, rule_id, rule_title,
+  rule_author, rule_license, level, tags, session_id, key, event_ids, event_times, reason, toUnixTimestamp64Milli(raised_at) AS raised_ms FROM telltale.alerts WHERE (tenant = {tenant:String}) AND (rule_id = {rule:String}) AND (has({levels:Array(String)}, toString(level))) ORDER BY raised_at DESC, fingerprint DESC LIMIT 1 BY fingerprint LIMIT 101;
+
+-- reads 1 rows, 467 bytes
+--   content = 1
+--   journal = 1
+--   session = "0193a5e0-0000-7000-8000-00000000000a"
+--   tenant = "acme"
+SELECT tenant, toString(fingerprint) AS fingerprint, rule_id, rule_title,
+  rule_author, rule_license, level, tags, session_id, key, event_ids, event_times, reason, toUnixTimestamp64Milli(raised_at) AS raised_ms FROM telltale.alerts WHERE (tenant = {tenant:String}) AND (session_id = {session:UUID}) ORDER BY raised_at DESC, fingerprint DESC LIMIT 1 BY fingerprint LIMIT 101;
+
+-- reads 1 rows, 467 bytes
+--   content = 1
+--   journal = 1
+--   tenant = "acme"
+SELECT tenant, toString(fingerprint) AS fingerprint, rule_id, rule_title,
+  rule_author, rule_license, level, tags, session_id, key, event_ids, event_times, reason, toUnixTimestamp64Milli(raised_at) AS raised_ms FROM telltale.alerts WHERE (tenant = {tenant:String}) ORDER BY raised_at DESC, fingerprint DESC LIMIT 1 BY fingerprint LIMIT 6;
+
+-- reads 2 rows, 122 bytes
+--   content = 1
+--   journal = 1
+--   session = "0193a5e0-0000-7000-8000-00000000000a"
+--   tenant = "acme"
+SELECT toString(session_id) AS id, toString(toUnixTimestamp64Nano(min(first_ts))) AS started, toString(toUnixTimestamp64Nano(max(last_ts))) AS ended, max(agent) AS agent_name, max(host) AS host_name, max(user) AS user_name FROM telltale.streams WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR sensed = 1 OR agent NOT IN ('telltale-access', 'telltale-casework')) AND (session_id = {session:UUID}) GROUP BY session_id LIMIT 1;
+
+-- reads 31 rows, 1268 bytes
+--   content = 1
+--   journal = 1
+--   since = "1577836800000000000"
+--   tenant = "acme"
+--   until = "4102444800000000000"
+--   v0 = ["exec"]
+SELECT toString(session_id) AS session, [CAST([], 'Array(String)')] AS keys, [(countIf((has({v0:Array(String)}, toString(kind)))) > 0)] AS rules FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND ((has({v0:Array(String)}, toString(kind)))) GROUP BY session_id HAVING (has(rules, 1)) AND (min(toUnixTimestamp64Nano(least(ts, observed_ts))) <= {until:Int64} AND max(toUnixTimestamp64Nano(least(ts, observed_ts))) >= {since:Int64}) LIMIT 1000001;
+
+-- reads 31 rows, 13988 bytes
+--   content = 1
+--   journal = 1
+--   seq = 1
+--   stream = "0193a5e0-0000-7000-8000-0000000000a1"
+--   tenant = "acme"
+SELECT tenant, session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, toString(toUnixTimestamp64Nano(observed_ts)) AS observed_ts_ns, source, assurance, agent, host, user, conversation_id, turn_id, tool_call_id, attribution, attribution_confidence_pct, trace_id, span_id, pid, ppid, altered, content_salt, erased, schema_version, command_args, cwd, public_key, settings, chain_count, chain_head, next_public_key, signature, close_reason, gap_first_seq, gap_last_seq, gap_count, gap_reason, sensor_name, sensor_rung, coverage, reason, prompt_bytes, model, provider, response_id, finish_reason, input_tokens, output_tokens, cached_tokens, reasoning_tokens, attempt, http_status, phase, tool, tool_namespace, mcp_server, command, output_bytes, outcome, error, exit_code, duration_ns, changes, decision, decided_by, scope, shown_sha256, justification, policy, policy_version, policy_type, rule, exe, argv, join_keys, exit_signal, file_op, file_path, file_target_path, file_mode, file_bytes, file_sha256, syscall, net_op, net_transport, net_host, net_ip, net_port, net_path, http_method, url, net_bytes_in, net_bytes_out, alert_rule, severity, fingerprint, refs, note, tag, actor, operation, truncated, attrs FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (stream_id = {stream:UUID}) AND (seq = {seq:UInt32}) LIMIT 1;
+
+-- reads 31 rows, 13988 bytes
+--   content = 1
+--   journal = 1
+--   seq = 2
+--   stream = "0193a5e0-0000-7000-8000-0000000000a1"
+--   tenant = "acme"
+SELECT tenant, session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, toString(toUnixTimestamp64Nano(observed_ts)) AS observed_ts_ns, source, assurance, agent, host, user, conversation_id, turn_id, tool_call_id, attribution, attribution_confidence_pct, trace_id, span_id, pid, ppid, altered, content_salt, erased, schema_version, command_args, cwd, public_key, settings, chain_count, chain_head, next_public_key, signature, close_reason, gap_first_seq, gap_last_seq, gap_count, gap_reason, sensor_name, sensor_rung, coverage, reason, prompt_bytes, model, provider, response_id, finish_reason, input_tokens, output_tokens, cached_tokens, reasoning_tokens, attempt, http_status, phase, tool, tool_namespace, mcp_server, command, output_bytes, outcome, error, exit_code, duration_ns, changes, decision, decided_by, scope, shown_sha256, justification, policy, policy_version, policy_type, rule, exe, argv, join_keys, exit_signal, file_op, file_path, file_target_path, file_mode, file_bytes, file_sha256, syscall, net_op, net_transport, net_host, net_ip, net_port, net_path, http_method, url, net_bytes_in, net_bytes_out, alert_rule, severity, fingerprint, refs, note, tag, actor, operation, truncated, attrs FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (stream_id = {stream:UUID}) AND (seq = {seq:UInt32}) LIMIT 1;
+
+-- reads 31 rows, 2776 bytes
+--   content = 1
+--   journal = 1
+--   tenant = "acme"
+--   v0 = ["0193a5e0-0000-7000-8000-00000000000a","0193a5e0-0000-7000-8000-00000000000b"]
+--   v1 = ["exec"]
+SELECT tenant, session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, toString(toUnixTimestamp64Nano(observed_ts)) AS observed_ts_ns, pid, ppid, outcome, exe, argv, file_op, net_op, net_path FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND ((session_id IN {v0:Array(UUID)} AND (((has({v1:Array(String)}, toString(kind))))))) ORDER BY session_id, observed_ts, stream_id, seq;

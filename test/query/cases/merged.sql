@@ -1,0 +1,29 @@
+-- reads 2 rows, 124 bytes
+--   content = 1
+--   journal = 1
+--   recorded = 1
+--   tenant = "acme"
+SELECT toString(session_id) AS id, toString(toUnixTimestamp64Nano(min(first_ts))) AS started, toString(toUnixTimestamp64Nano(max(last_ts))) AS ended, max(agent) AS agent_name, max(host) AS host_name, max(user) AS user_name FROM telltale.streams WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR sensed = 1 OR agent NOT IN ('telltale-access', 'telltale-casework')) GROUP BY session_id HAVING (max(sensed = 1 OR agent NOT IN ('telltale-access', 'telltale-casework')) = {recorded:UInt8}) ORDER BY min(first_ts) DESC, id DESC LIMIT 2;
+
+-- reads 62 rows, 1888 bytes
+--   content = 1
+--   journal = 1
+--   session = "0193a5e0-0000-7000-8000-00000000000a"
+--   tenant = "acme"
+SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) ORDER BY ts, seq, toString(stream_id) LIMIT 3;
+
+-- reads 62 rows, 2065 bytes
+--   content = 1
+--   journal = 1
+--   kinds = ["net"]
+--   session = "0193a5e0-0000-7000-8000-00000000000a"
+--   tenant = "acme"
+SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, pid, net_host FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({kinds:Array(String)}, toString(kind))) ORDER BY ts, seq, toString(stream_id) LIMIT 101;
+
+-- reads 62 rows, 2701 bytes
+--   content = 1
+--   journal = 1
+--   kinds = ["exec"]
+--   session = "0193a5e0-0000-7000-8000-00000000000a"
+--   tenant = "acme"
+SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, host, user, attribution, pid, cwd, exe, argv FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({kinds:Array(String)}, toString(kind))) ORDER BY ts, seq, toString(stream_id) LIMIT 2;

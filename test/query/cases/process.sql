@@ -1,0 +1,43 @@
+-- reads 2 rows, 122 bytes
+--   content = 1
+--   journal = 1
+--   session = "0193a5e0-0000-7000-8000-00000000000a"
+--   tenant = "acme"
+SELECT toString(session_id) AS id, toString(toUnixTimestamp64Nano(min(first_ts))) AS started, toString(toUnixTimestamp64Nano(max(last_ts))) AS ended, max(agent) AS agent_name, max(host) AS host_name, max(user) AS user_name FROM telltale.streams WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR sensed = 1 OR agent NOT IN ('telltale-access', 'telltale-casework')) AND (session_id = {session:UUID}) GROUP BY session_id LIMIT 1;
+
+-- reads 31 rows, 1764 bytes
+--   content = 1
+--   journal = 1
+--   of_pid_0 = "0193a5e0-0000-7000-8000-0000000000a1"
+--   pid_0 = [50,51]
+--   process_kinds = ["exec","exit","file","net","syscall"]
+--   session = "0193a5e0-0000-7000-8000-00000000000a"
+--   tenant = "acme"
+SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, pid FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({process_kinds:Array(String)}, toString(kind)) AND ((stream_id = {of_pid_0:UUID} AND pid IN {pid_0:Array(UInt32)}))) ORDER BY ts, seq, toString(stream_id) LIMIT 101;
+
+-- reads 31 rows, 1851 bytes
+--   assurances = ["observed"]
+--   content = 1
+--   journal = 1
+--   of_pid_0 = "0193a5e0-0000-7000-8000-0000000000a1"
+--   pid_0 = [51]
+--   process_kinds = ["exec","exit","file","net","syscall"]
+--   session = "0193a5e0-0000-7000-8000-00000000000a"
+--   tenant = "acme"
+SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, pid FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({assurances:Array(String)}, toString(assurance))) AND (has({process_kinds:Array(String)}, toString(kind)) AND ((stream_id = {of_pid_0:UUID} AND pid IN {pid_0:Array(UInt32)}))) ORDER BY ts, seq, toString(stream_id) LIMIT 101;
+
+-- reads 31 rows, 1942 bytes
+--   content = 1
+--   journal = 1
+--   process_kinds = ["exec","exit","file","net","syscall"]
+--   session = "0193a5e0-0000-7000-8000-00000000000a"
+--   tenant = "acme"
+SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, pid, ppid, outcome FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({process_kinds:Array(String)}, toString(kind))) AND (pid != 0) LIMIT 250001;
+
+-- reads 31 rows, 1942 bytes
+--   content = 1
+--   journal = 1
+--   process_kinds = ["exec","exit","file","net","syscall"]
+--   session = "0193a5e0-0000-7000-8000-00000000000a"
+--   tenant = "acme"
+SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, pid, ppid, outcome FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({process_kinds:Array(String)}, toString(kind))) AND (pid != 0) LIMIT 250001;
