@@ -99,8 +99,8 @@ export function openSession(deps: SessionDeps, open: OpenFields): Session {
   const refused: StampedEvent[] = [];
 
   /** Waits for room, so that nothing is given a number which could then not be kept. */
-  async function makeRoom(): Promise<boolean> {
-    const end = clock.monotonicNs() + BigInt(settings.blockMsMax) * 1_000_000n;
+  async function makeRoom(patienceMs = settings.blockMsMax): Promise<boolean> {
+    const end = clock.monotonicNs() + BigInt(patienceMs) * 1_000_000n;
     for (;;) {
       if (refused.length > 0 && spool.append(refused)) refused.length = 0;
       if (refused.length === 0 && !spool.isFull) return true;
@@ -118,7 +118,8 @@ export function openSession(deps: SessionDeps, open: OpenFields): Session {
 
   async function take(drafts: readonly Draft[]): Promise<void> {
     if (closed || drafts.length === 0) return;
-    if (!(await makeRoom())) {
+    // The agent is held up once, not anew for each batch: from the first loss on it goes on.
+    if (!(await makeRoom(dropped === 0 ? settings.blockMsMax : 0))) {
       if (dropped === 0) log.error('session.spool_full', { waiting: spool.pending });
       dropped += drafts.length;
       meter.count('telltale.collector.events_dropped', drafts.length);

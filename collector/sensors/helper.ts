@@ -80,6 +80,8 @@ export interface HelperSpec {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string;
   readonly keys: readonly string[];
+  /** Absolute paths of files, and of directories for the files in them, whose reads are told. */
+  readonly secrets: readonly string[];
   /** Whether a pidfd keeps the exit state (Linux from 6.15 on). */
   readonly exitState: boolean;
   /** Rung 2 instead of rung 1. */
@@ -99,7 +101,7 @@ const strings = (list: readonly string[]): Buffer =>
 
 /** What the helper reads first on its control descriptor; native/sensor.c draws it. */
 export function specBytes(spec: HelperSpec): Buffer {
-  const { argv, env, cwd, keys, exitState, ptrace, blockMs, mark, root } = spec;
+  const { argv, env, cwd, keys, secrets, exitState, ptrace, blockMs, mark, root } = spec;
   const filter = filterBytes({ notifyExit: !exitState && !ptrace, keepDumpable: !root, ptrace });
   const parts = [
     mark,
@@ -108,6 +110,7 @@ export function specBytes(spec: HelperSpec): Buffer {
     Buffer.from(cwd),
     strings(keys),
     filter,
+    strings(secrets),
     shapeBytes(),
   ];
   const head = Buffer.alloc(8);

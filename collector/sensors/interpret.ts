@@ -179,7 +179,12 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
   const effect = (frame: Frame): Draft[] => {
     if (frame.type === FRAME.file) {
       const fields = fileFields(frame);
-      return fields ? [{ kind: 'file', ...common(frame), assurance: 'observed', ...fields }] : [];
+      if (fields === undefined) return [];
+      // A read of a secret whose reader the kernel did not name.
+      const draft = { kind: 'file', ...common(frame), assurance: 'observed', ...fields } as const;
+      return frame.pid > 0
+        ? [draft]
+        : [{ ...draft, assurance: 'inferred', attrs: { ...fields.attrs, reader: 'unknown' } }];
     }
     if (frame.type === FRAME.call) {
       const fields = syscallFields(frame);

@@ -98,6 +98,7 @@ export function createRecording(deps: RecordingDeps, sink: Sink, on: RecordingEv
     }
     const attrs = {
       ...(deps.supervisor === undefined ? {} : { supervisor: deps.supervisor }),
+      secret_reads: hello?.secretReads ?? 'none',
       ...(hello?.noNewPrivs ? { no_new_privs: 'set-user-id programs do not elevate' } : {}),
       ...(hello?.exitState ? {} : { exit_state: 'kernel before 6.15: codes as asked for' }),
     };

@@ -59,6 +59,8 @@ export interface SeccompDeps extends Partial<InterpretOptions> {
   readonly noHelper?: string;
   /** Rung 2 instead of rung 1; needs the helper. */
   readonly ptrace?: boolean;
+  /** Files, and directories of files, whose reads are told; only the native form can. */
+  readonly secrets?: readonly string[];
   /** How long a collector that takes nothing holds the command up before stops are only counted. */
   readonly blockMsMax?: number;
 }
@@ -119,7 +121,8 @@ function startSupervisor(deps: SeccompDeps, command: Command, mark: Buffer): Chi
   const root = process.geteuid?.() === 0;
   const blockMs = deps.blockMsMax ?? BLOCK_MS_MAX;
   const kernel = { exitState: exitState && hasExitState(), ptrace: deps.ptrace ?? false, root };
-  control.write(specBytes({ argv, env, cwd, keys, ...kernel, blockMs, mark }));
+  const secrets = deps.secrets ?? [];
+  control.write(specBytes({ argv, env, cwd, keys, secrets, ...kernel, blockMs, mark }));
   return child;
 }
 

@@ -98,6 +98,8 @@ export interface Hello {
   readonly wallNs: string;
   readonly exitState: boolean;
   readonly noNewPrivs: boolean;
+  /** How reads of secret files are seen; absent where they are not. */
+  readonly secretReads?: 'fanotify' | 'inotify' | 'none';
 }
 
 export interface Frame {

@@ -8,6 +8,7 @@ import { findAdapter, UnknownAgentError } from '../../collector/agents/index.ts'
 import { systemDisk } from '../../collector/disk.ts';
 import { type Command, type Recorded, record } from '../../collector/record.ts';
 import { createLadder, RUNGS, type RungName } from '../../collector/sensors/ladder.ts';
+import { secretPaths } from '../../collector/sensors/secrets.ts';
 import { createShipper, openTransport } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
 import type { StreamIdentity } from '../../collector/stamp.ts';
@@ -41,6 +42,8 @@ export interface RunOptions {
   readonly verbose: boolean;
   /** The only rung of the sensor ladder that may be used. */
   readonly sensor?: RungName;
+  /** More files and directories whose reads are told. */
+  readonly secrets?: readonly string[];
 }
 
 /** Splits at the first `--`: what stands behind it is the command, untouched. */
@@ -83,6 +86,7 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
     clock,
     native: nativeHelper(),
     rung: options.sensor ?? 'auto',
+    secrets: secretPaths(os.homedir(), options.command.cwd, options.secrets),
     joinKeys: adapter?.joinKeys ?? ['TRACEPARENT'],
     ownPaths: [privateDir],
     ...(adapter?.toolCallKey === undefined ? {} : { toolCallKey: adapter.toolCallKey }),
@@ -134,6 +138,7 @@ export async function run(args: string[]): Promise<number> {
       spool: { type: 'string' },
       'drain-ms': { type: 'string' },
       sensor: { type: 'string', default: 'auto' },
+      secret: { type: 'string', multiple: true, default: [] },
       verbose: { type: 'boolean', default: false },
     },
   });
@@ -146,6 +151,7 @@ export async function run(args: string[]): Promise<number> {
     drainMs: integerOf('drain-ms', values['drain-ms'], DRAIN_MS, MILLISECONDS_MAX),
     verbose: values.verbose,
     sensor: rungOf(values.sensor),
+    secrets: values.secret,
     ...(values.agent === undefined ? {} : { agent: values.agent }),
   };
   const log = terminalLog(options.verbose);

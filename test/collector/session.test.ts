@@ -20,17 +20,19 @@ function open(bytesMax: number = SPOOL_DEFAULTS.bytesMax): {
   session: Session;
   spool: Spool;
   log: ReturnType<typeof fakeLog>;
+  clock: ReturnType<typeof fakeClock>;
 } {
   const log = fakeLog();
+  const clock = fakeClock();
   const spool = createSpool(
     identity,
     { ...SPOOL_DEFAULTS, dir, bytesMax },
     { disk: systemDisk, clock: fakeClock(), log: log },
   );
-  const deps = { spool, log, meter: fakeMeter(), clock: fakeClock(), random: fakeRandom() };
+  const deps = { spool, log, meter: fakeMeter(), clock, random: fakeRandom() };
   const settings = { ...SESSION_DEFAULTS, checkpointEvents: 10 };
   const command = { commandArgs: ['sh', '-c', 'true'], cwd: '/srv', settings: {} };
-  return { session: openSession({ ...deps, settings }, command), spool, log };
+  return { session: openSession({ ...deps, settings }, command), spool, log, clock };
 }
 
 function readAll(spool: Spool): TelltaleEvent[] {
@@ -59,8 +61,13 @@ describe('session', () => {
   });
 
   it('drops and counts when the spool stays full, and declares exactly that many', async () => {
-    const { session, spool, log } = open(4000);
+    const { session, spool, log, clock } = open(4000);
+    const began = clock.monotonicNs();
     for (let i = 0; i < 50; i++) await session.add([fileDraft(`/f${i}`)]);
+    // The agent was held up once, not for each batch.
+    const heldMs = Number(clock.monotonicNs() - began) / 1e6;
+    expect(heldMs).toBeGreaterThanOrEqual(SESSION_DEFAULTS.blockMsMax);
+    expect(heldMs).toBeLessThan(2 * SESSION_DEFAULTS.blockMsMax);
     expect(log.lines.map((line) => line.event)).toContain('session.spool_full');
     const before = readAll(spool);
     await session.add([fileDraft('/after')]);

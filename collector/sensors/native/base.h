@@ -109,8 +109,8 @@ static struct {
   bool exit_state, ptrace;
   uint32_t block_ms;
   uint8_t mark[MARK_BYTES];
-  const char *argv, *env, *cwd, *keys;
-  uint32_t argv_size, env_size, cwd_size, keys_size;
+  const char *argv, *env, *cwd, *keys, *secrets;
+  uint32_t argv_size, env_size, cwd_size, keys_size, secrets_size;
   struct sock_fprog filter;
   struct shape shapes[CALLS_MAX];
   bool shaped[CALLS_MAX];

@@ -4,10 +4,13 @@
 #define TELLTALE_LAUNCH_H
 #include <spawn.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include "base.h"
 
 enum { EXIT_NOT_RUNNABLE = 126, EXIT_NOT_FOUND = 127 };
 static int channel_fd = -1;
+/* The limit that we were started with. */
+static struct rlimit command_files;
 
 static char **strings_of(const char *list, uint32_t size) {
   size_t count = 0, at = 0;
@@ -118,6 +121,7 @@ static void become_command(int channel) {
   for (int signal_ = 1; signal_ <= 64; signal_++) signal(signal_, SIG_DFL);
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
+  setrlimit(RLIMIT_NOFILE, &command_files);
   char **argv = strings_of(spec.argv, spec.argv_size), **env = strings_of(spec.env, spec.env_size);
   char cwd[8192];
   snprintf(cwd, sizeof cwd, "%.*s", (int)spec.cwd_size, spec.cwd);

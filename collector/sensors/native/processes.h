@@ -3,6 +3,8 @@
 #ifndef TELLTALE_PROCESSES_H
 #define TELLTALE_PROCESSES_H
 #include <dirent.h>
+#include <sys/resource.h>
+#include "launch.h"
 #include "reading.h"
 
 #define PLACES_MAX 64
@@ -61,7 +63,16 @@ static bool ask_pidfd(int pidfd, uint64_t what, struct pidfd_facts *facts) {
 static void make_table(void) {
   by_tid = mmap(NULL, PIDS_MAX * sizeof *by_tid, PROT_READ | PROT_WRITE,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (by_tid == MAP_FAILED) give_up("process table");
+  proc_fds = mmap(NULL, PIDS_MAX * sizeof *proc_fds, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (by_tid == MAP_FAILED || proc_fds == MAP_FAILED) give_up("process table");
+  // Two descriptors a process; the command's own limit is set back by its launcher.
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    command_files = limit;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
   if (!spec.exit_state) {
     waited = calloc(PIDS_MAX, sizeof *waited);
     waited_set = calloc(PIDS_MAX, sizeof *waited_set);
@@ -113,6 +124,7 @@ static struct process *add_process(pid_t pid, int pidfd, bool again) {
   process->ppid = ppid;
   process->pidfd = pidfd;
   add_thread(process, pid);
+  proc_fds[pid] = NOT_OPEN;
   process->next = processes;
   if (processes != NULL) processes->before = process;
   processes = process;
@@ -156,11 +168,11 @@ static struct process *process_of(pid_t tid) {
 /* Whether others could change the memory of a stopped thread's process now. */
 static bool is_threaded(struct process *process, pid_t tid) {
   if (!process->threaded) {
-    char name[32];
+    char name[64];
     struct stat facts;
-    snprintf(name, sizeof name, "/proc/%d/task", process->pid);
+    int at = proc_at(process->pid, "task", name, sizeof name);
     // A directory has a link for itself, one for its name and one for each directory in it.
-    process->threaded = tid != process->pid || (stat(name, &facts) == 0 && facts.st_nlink > 3);
+    process->threaded = tid != process->pid || (fstatat(at, name, &facts, 0) == 0 && facts.st_nlink > 3);
   }
   return process->threaded;
 }
@@ -206,6 +218,8 @@ static void remove_process(struct process *process, uint32_t status) {
   if (process->before != NULL) process->before->next = process->next;
   else processes = process->next;
   if (process->next != NULL) process->next->before = process->before;
+  if (proc_fds[process->pid] > 0) close(proc_fds[process->pid] - 1);
+  proc_fds[process->pid] = 0;
   if (process->pidfd >= 0) close(process->pidfd);
   forget_pending(process);
   free(process->threads);
@@ -238,11 +252,15 @@ static uint32_t end_status(struct process *process) {
   return dead.state == 'Z' ? dead.code : NO_NUMBER;
 }
 
+static void take_reads(void);
+
 /* Reports the ends that are due: before each call, so that a child's end is told before what its
  * parent does next. */
 static void take_ends(void) {
   static struct epoll_event events[EVENTS_MAX];
   int count = epoll_wait(ends_fd, events, EVENTS_MAX, 0);
+  // What was read is told while its reader is still known.
+  if (count > 0) take_reads();
   for (int i = 0; i < count; i++) {
     struct process *process = by_tid[(uint32_t)events[i].data.u64];
     if (process == NULL || process->pid != (pid_t)events[i].data.u64) continue;

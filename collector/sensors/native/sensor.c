@@ -38,7 +38,7 @@ static const uint8_t *next_part(const uint8_t **at, const uint8_t *end, uint32_t
 }
 
 /* flags u32 (1 exit state, 2 ptrace) | block_ms u32 | parts: mark, argv, env, cwd, keys, filter,
- * shapes, each `length u32 | bytes`; all of it behind a length u32. */
+ * secrets, shapes, each `length u32 | bytes`; all of it behind a length u32. */
 static void read_spec(void) {
   uint32_t size, flags, length;
   read_exactly(&size, 4);
@@ -59,6 +59,7 @@ static void read_spec(void) {
   spec.keys = (const char *)next_part(&at, end, &spec.keys_size);
   spec.filter.filter = (struct sock_filter *)next_part(&at, end, &length);
   spec.filter.len = (unsigned short)(length / sizeof(struct sock_filter));
+  spec.secrets = (const char *)next_part(&at, end, &spec.secrets_size);
   const uint8_t *shapes = next_part(&at, end, &length);
   for (uint32_t i = 0; i + sizeof(struct shape) <= length; i += sizeof(struct shape)) {
     struct shape shape;
@@ -75,9 +76,10 @@ static void hello(void) {
   clock_gettime(CLOCK_REALTIME, &wall);
   put_text(F_HELLO, 0, 0,
            "{\"pid\":%d,\"monotonicNs\":\"%lld%09ld\",\"wallNs\":\"%lld%09ld\",\"exitState\":%s,"
-           "\"noNewPrivs\":%s}",
+           "\"noNewPrivs\":%s,\"secretReads\":\"%s\"}",
            shared->main_pid, (long long)now.tv_sec, now.tv_nsec, (long long)wall.tv_sec,
-           wall.tv_nsec, spec.exit_state ? "true" : "false", spec.no_new_privs ? "true" : "false");
+           wall.tv_nsec, spec.exit_state ? "true" : "false", spec.no_new_privs ? "true" : "false",
+           watch_name());
 }
 
 /* The marker tells the reader to let go of a torn frame and to read on behind it. */
@@ -119,6 +121,8 @@ static void supervise(bool successor) {
   watch_fd(ends_fd, TAG_ENDS, EPOLLIN);
   if (successor && shared->done) recording = false;
   else watch_fd(CONTROL_FD, TAG_CONTROL, EPOLLIN);
+  if (!successor || recording) watch_secrets();
+  if (watch_fd_ >= 0) watch_fd(watch_fd_, TAG_READS, EPOLLIN);
   if (!successor) {
     launch();
     hello();

@@ -3,6 +3,7 @@
 #define TELLTALE_SERVE_H
 #include "capture.h"
 #include "launch.h"
+#include "watch.h"
 
 /* How long ends are waited for when no process has the filter any more. */
 #define LAST_ENDS_MS 200
@@ -10,7 +11,7 @@
 #define STOP_DRAIN_MS 2000
 #define FLUSH_AGE_MS 50
 #define BLOCKED_MAX 4096
-enum { TAG_LISTENER = 1, TAG_ENDS, TAG_CONTROL, TAG_CHANNEL, TAG_KICK };
+enum { TAG_LISTENER = 1, TAG_ENDS, TAG_CONTROL, TAG_CHANNEL, TAG_KICK, TAG_READS };
 
 static int kick_fd = -1;
 static pid_t keeper_pid;
@@ -94,6 +95,7 @@ static void put_end(void) {
 }
 
 static void finish(void) {
+  take_reads();
   sweep();
   tell_main_exit();
   put_end();
@@ -108,6 +110,7 @@ static void stop_recording(void) {
     pthread_mutex_lock(&lock);
   }
   recording = false;
+  take_reads();
   sweep();
   tell_main_exit();
   put_end();
@@ -116,6 +119,8 @@ static void stop_recording(void) {
     if (process->pidfd >= 0) close(process->pidfd);
     process->pidfd = -1;
   }
+  if (watch_fd_ >= 0) close(watch_fd_);
+  watch_fd_ = -1;
   close(EVENTS_FD);
   epoll_ctl(epoll_fd, EPOLL_CTL_DEL, CONTROL_FD, NULL);
   close(CONTROL_FD);
@@ -155,6 +160,7 @@ static void *attend(void *unused) {
     for (int i = 0; i < count; i++) {
       uint64_t tag = events[i].data.u64 >> 40, value;
       if (tag == TAG_ENDS) take_ends();
+      else if (tag == TAG_READS) take_reads();
       else if (tag == TAG_CHANNEL) read_channel();
       else if (tag == TAG_CONTROL) stop = true;
       else if (tag == TAG_KICK) {

@@ -46,7 +46,7 @@ describe.skipIf(!here)('the ladder', () => {
       import fs from 'node:fs';
       import { createLadder } from ${JSON.stringify(file)};
       const log = { debug() {}, info() {}, warn() {}, error() {} };
-      const clock = { wallNs: () => 1n, monotonicNs: () => 1n };
+      const clock = { wallNs: () => 1n, monotonicNs: () => 1n, every: () => () => {} };
       const drafts = [];
       const ladder = createLadder({ log, clock, native: { dir: ${JSON.stringify(path.dirname(helper ?? ''))} } });
       const command = { argv: ['sh', '-c', 'echo x > inner; exit 3'], env: { PATH: '/usr/bin:/bin' }, cwd: ${JSON.stringify(dir)} };
