@@ -2,6 +2,7 @@
  * Plain routes beside GraphQL, for the command line:
  *
  *     GET /v1/sessions?first=N          {sessions: [{id, agent, host, user, startedNs, endedNs}]}
+ *         journal=1                     the service's own sessions instead, for admins
  *     GET /v1/sessions/:id/story        SessionData of timeline/story.ts; `:id` may be `latest`
  *     GET /v1/sessions/:id/export       all that is stored of it, as NDJSON: see export/evidence.ts
  *     GET /v1/sessions/:id/events       its timeline as NDJSON, CSV, Parquet, OCSF: see export/route.ts
@@ -38,9 +39,11 @@ export function registerRoutes(app: FastifyInstance): void {
   ) => app.get(url, (request, reply) => answer(passedOf(request).run, request, reply));
 
   route('/v1/sessions', async (run, request) => {
-    const { first } = request.query as { first?: string };
+    const { first, journal } = request.query as { first?: string; journal?: string };
     const size = pageSize(first === undefined ? undefined : Number(first));
-    const rows = await run.rows<SessionRow>(sessionsPlan(run.tenant, size));
+    const rows = await run.rows<SessionRow>(
+      sessionsPlan(run.tenant, size, { journal: journal === '1' }),
+    );
     return { sessions: rows.slice(0, size).map(sessionHead) };
   });
 

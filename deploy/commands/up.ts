@@ -10,6 +10,7 @@ import { registerLog } from '../../ingest/seal/serve.ts';
 import type { WitnessAddress } from '../../ingest/seal/witnesses.ts';
 import { isLoopbackHost } from '../../query/access/guard.ts';
 import { registerQuery } from '../../query/server.ts';
+import { forCollectors } from '../access/frames.ts';
 import { accessDir } from '../access/local.ts';
 import { type OpenAccess, openAccess } from '../access/open.ts';
 import { ACCESS_FLAGS, type AccessSettings, accessSettings } from '../access/settings.ts';
@@ -85,7 +86,7 @@ export function createUp(options: UpOptions): Up {
     detection = createDetection(rules, shared);
     app = Fastify({ logger: false, forceCloseConnections: true });
     const ingest = createIngest({ ...shared, detect: detection.detect });
-    registerFrames(app, { ...shared, ingest });
+    registerFrames(app, { ...shared, ingest: forCollectors(ingest) });
     access = openAccess(
       {
         ...options.access,

@@ -14,7 +14,7 @@ import type { Runner } from '../run.ts';
 import type { Access, AccessOutcome } from './access.ts';
 import { type Gate, type GateDeps, NOBODY } from './gate.ts';
 import { createSlots } from './slots.ts';
-import type { Authenticate, Viewer } from './viewer.ts';
+import { type Authenticate, needRole, type Viewer } from './viewer.ts';
 
 export interface GuardSettings {
   readonly authenticate: Authenticate;
@@ -30,6 +30,7 @@ export const REQUESTS_AT_ONCE_MAX = 16;
 /** Requests in a minute from one address that show no right to be here. */
 export const REFUSALS_PER_MINUTE = 60;
 const WINDOW_MS = 60_000;
+const JSON_TYPE = 'application/json; charset=utf-8';
 
 const LOOPBACK_NAMES: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '[::1]']);
 
@@ -47,6 +48,8 @@ export interface Passed {
   readonly signal: AbortSignal;
   /** Set by a route whose answer tells of a failure under status 200, as GraphQL's does. */
   outcome?: { readonly outcome: AccessOutcome; readonly reason: string };
+  /** Set when its answer leaves in pieces: the end of those ends the access. */
+  inPieces?: boolean;
   /** Called once the request is over, however it ended. */
   readonly after: (() => void)[];
 }
@@ -77,14 +80,18 @@ function signalOf(request: FastifyRequest, reply: FastifyReply): AbortSignal {
 const isStream = (payload: unknown): payload is Readable =>
   typeof (payload as Readable | undefined)?.pipe === 'function';
 
+/** The code of an error that the answer tells of. */
+const codes = new WeakMap<FastifyReply, string>();
+const codeOf = (reply: FastifyReply): string | undefined => codes.get(reply);
+
 /** The outcome of an answer: as its route says, or by its status. */
 function outcomeOf(reply: FastifyReply, told: Passed['outcome']) {
   if (told !== undefined) return told;
   const { statusCode } = reply;
   if (statusCode < 400) return { outcome: 'success' as const, reason: undefined };
   const denied = statusCode === STATUS.FORBIDDEN || statusCode === STATUS.RATE_LIMITED;
-  const code = (reply as { queryCode?: string }).queryCode ?? `HTTP ${statusCode}`;
-  return { outcome: denied ? ('denied' as const) : ('failure' as const), reason: code };
+  const reason = codeOf(reply) ?? `HTTP ${statusCode}`;
+  return { outcome: denied ? ('denied' as const) : ('failure' as const), reason };
 }
 
 type Deps = Pick<GateDeps, 'log' | 'meter'>;
@@ -159,7 +166,7 @@ export async function registerGuard(
     passed.set(request, one);
     reply.raw.once('close', () => {
       for (const work of one.after) work();
-      if (access.isOpen) access.end('cancelled').catch((error) => notRecorded(error));
+      if (access.isOpen && !one.inPieces) access.end('cancelled').catch(notRecorded);
     });
     const limit = await often(request);
     if (!limit.isAllowed && limit.isExceeded)
@@ -168,36 +175,54 @@ export async function registerGuard(
     if (letGo === undefined)
       throw new QueryError('RATE_LIMITED', `at most ${REQUESTS_AT_ONCE_MAX} requests at once`);
     one.after.push(letGo);
+    needRole(viewer, 'viewer', 'reading');
     await access.ready();
   }
 
   const notRecorded = (error: unknown) =>
     log.error('query.access_not_recorded', { error: String(error) });
 
+  async function write(one: Passed, reply: FastifyReply, payload: unknown): Promise<void> {
+    if (codeOf(reply) === 'JOURNAL_UNAVAILABLE') {
+      // Nothing was read, or nothing of it leaves; that the next try fails as well is no news.
+      await one.access.end('failure', 'JOURNAL_UNAVAILABLE').catch(() => {});
+      return;
+    }
+    if (!isStream(payload)) {
+      const { outcome, reason } = outcomeOf(reply, one.outcome);
+      return one.access.end(outcome, reason);
+    }
+    await one.access.begin();
+    one.inPieces = true;
+    finished(payload, (error) => {
+      const gone = one.signal.aborted ? 'cancelled' : 'failure';
+      const how = error == null ? 'success' : gone;
+      one.access.end(one.outcome?.outcome ?? how, one.outcome?.reason).catch(notRecorded);
+    });
+  }
+
+  /** Has the answer in its hands: what can't be written down is answered with that instead. */
   async function record(request: FastifyRequest, reply: FastifyReply, payload: unknown) {
     const one = passed.get(request);
     if (one === undefined || !one.access.isOpen) return payload;
-    if (!isStream(payload)) {
-      const { outcome, reason } = outcomeOf(reply, one.outcome);
-      await one.access.end(outcome, reason);
+    try {
+      await write(one, reply, payload);
       return payload;
+    } catch (error) {
+      if (isStream(payload)) payload.destroy();
+      const { status, body } = answerFault(deps, error, request);
+      reply.code(status).type(JSON_TYPE);
+      return JSON.stringify(body);
     }
-    await one.access.begin();
-    finished(payload, (error) => {
-      const gone = error != null && one.signal.aborted;
-      const how = gone ? 'cancelled' : error == null ? 'success' : 'failure';
-      one.access.end(one.outcome?.outcome ?? how, one.outcome?.reason).catch(notRecorded);
-    });
-    return payload;
   }
 
   scope.addHook('onRequest', letIn);
   scope.addHook('onSend', record);
   scope.setErrorHandler((error, request, reply) => {
     const { status, code, body } = answerFault(deps, error, request);
-    Object.assign(reply, { queryCode: code });
+    codes.set(reply, code);
     if (code === 'UNAUTHENTICATED') reply.header('www-authenticate', 'Bearer realm="telltale"');
     if (code === 'RATE_LIMITED') reply.header('retry-after', String(WINDOW_MS / 1000));
-    return reply.code(status).type('application/json; charset=utf-8').send(body);
+    return reply.code(status).type(JSON_TYPE).send(body);
   });
 }

@@ -15,7 +15,7 @@ import { type Hunt, hunt } from '../hunt.ts';
 import { PAGE_DEFAULT, PAGE_MAX, pageSize } from '../plan.ts';
 import { eventOf } from '../render.ts';
 import { eventPlan } from '../timeline-plan.ts';
-import { builder, costs } from './builder.ts';
+import { builder, costs, needs } from './builder.ts';
 import { EventRef } from './events.ts';
 import { connectionOf } from './page.ts';
 import { SessionRef } from './sessions.ts';
@@ -176,7 +176,7 @@ builder.queryFields((t) => ({
   backtest: t.field({
     type: BacktestRef,
     description: 'Runs rules, Sigma or EQL in YAML, over the events of a time.',
-    ...costs(BACKTEST_COST),
+    ...needs('investigator', costs(BACKTEST_COST)),
     args: {
       rules: t.arg.string({ required: true, description: 'Rule files, parted by "---".' }),
       from: t.arg({ type: 'Time', required: true }),

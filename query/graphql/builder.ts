@@ -85,5 +85,7 @@ export const costs = (cost: number, listSize?: number) => ({
   extensions: { cost, ...(listSize === undefined ? {} : { listSize }) },
 });
 
-/** Marks a field with the role that asking for it needs. A field that costs as well merges both. */
-export const needs = (role: Role) => ({ extensions: { role } });
+/** Marks a field with the role that asking for it needs; `also`: what `costs` says of it. */
+export const needs = (role: Role, also: { readonly extensions?: object } = {}) => ({
+  extensions: { ...also.extensions, role },
+});

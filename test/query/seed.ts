@@ -24,6 +24,7 @@ export interface SeedStream {
   readonly session?: string;
   readonly stream?: string;
   readonly host?: string;
+  readonly agent?: string;
   /** What a tenant's texts are marked with, to see whether they cross. */
   readonly mark?: string;
   readonly drafts?: readonly Draft[];
@@ -161,7 +162,7 @@ export function stampStream(seed: SeedStream = {}): StampedEvent[] {
     tenant: seed.tenant ?? TENANT,
     session_id: seed.session ?? SESSION,
     stream_id: seed.stream ?? STREAM,
-    agent: 'codex',
+    agent: seed.agent ?? 'codex',
     host: seed.host ?? 'box-1',
     user: 'agent',
   };
@@ -210,6 +211,7 @@ export interface SeedDead {
   readonly stream?: string;
   readonly seq: number;
   readonly reason?: string;
+  readonly detail?: string;
 }
 
 /** Parks one number, as the ingest service does. */
@@ -221,7 +223,7 @@ export async function insertDead(store: Store, dead: SeedDead): Promise<void> {
     seq: dead.seq,
     reason: dead.reason ?? 'invalid',
     field: 'pid',
-    detail: 'must be >= 1',
+    detail: dead.detail ?? 'must be >= 1',
     bytes_base64: 'e30=',
     origin: 'test/0/0/0',
     parked_at: '2025-11-24 16:00:00.000',
@@ -239,7 +241,11 @@ export const eventsIn = (stamped: readonly StampedEvent[]): TelltaleEvent[] =>
   stamped.map(({ event }) => event);
 
 /** An alert over the fixed session; `tenant` may be another. */
-export async function insertAlert(store: Store, tenant: string = TENANT): Promise<void> {
+export async function insertAlert(
+  store: Store,
+  tenant: string = TENANT,
+  reason = 'for the test',
+): Promise<void> {
   const alert = makeAlert({
     tenant,
     rule: {
@@ -253,7 +259,7 @@ export async function insertAlert(store: Store, tenant: string = TENANT): Promis
     session_id: SESSION,
     key: { session_id: SESSION },
     events: [1, 2].map((seq) => ({ id: `${STREAM}-${seq}`, ts: at(seq) })),
-    reason: 'for the test',
+    reason,
   });
   const lines = Buffer.from(`${alertLine(alert)}\n`);
   const one = { table: ALERTS_TABLE, lines, rows: 1, timeMs: 10_000 };
