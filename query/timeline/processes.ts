@@ -76,12 +76,6 @@ function imageOf(event: FlatEvent): Image {
 /** So late may an effect be told whose process has ended. No pid comes round again so soon. */
 const SETTLED_NS = 1_000_000_000n;
 
-/**
- * What a process did may be told so long after its end: a file is hashed once it is closed. A pid
- * that is used again so soon, by a process that runs no program, would be taken for the old one.
- */
-const SETTLED_NS = 250_000_000n;
-
 /** Lifetimes of pids, as the events go by. */
 function createLifetimes() {
   const live = new Map<string, Draft[]>();
@@ -94,13 +88,12 @@ function createLifetimes() {
   /** Whether `event` can't be of the lifetime `last` of its pid. */
   function isReuse(last: Draft, event: FlatEvent): boolean {
     const role = roleOf(event);
-    // A written file is settled after its last close, which the end of its process may have been.
-    if (last.endedNs !== undefined && role === 'effect' && event.ppid === last.ppid)
-      return event.ts > shiftNs(last.endedNs, SETTLED_NS);
     if (last.endedNs !== undefined) {
       if (role === 'process_start') return true;
       if (role === 'process_end' || event.ts <= last.endedNs) return false;
-      return event.ts > shiftNs(last.endedNs, SETTLED_NS);
+      // A written file is settled after its last close, which the end of its process may have been.
+      const sameParent = event.ppid === undefined || event.ppid === last.ppid;
+      return !sameParent || event.ts > shiftNs(last.endedNs, SETTLED_NS);
     }
     const moved = event.ppid !== undefined && last.ppid !== undefined && event.ppid !== last.ppid;
     return moved && role === 'process_start' && alive(last.streamId, last.ppid as number);

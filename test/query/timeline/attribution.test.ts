@@ -176,6 +176,16 @@ describe('processes', () => {
     expect(processes.of(eventId(before))).not.toBe(processes.of(eventId(after)));
   });
 
+  it('takes what is told shortly after the end of a process as that one’s, and later as another’s', () => {
+    const e = createEvents();
+    const write = (ms: number) =>
+      e.see(ms, { kind: 'file', pid: 7, file_op: 'write', file_path: '/w/a' });
+    const [soon, late] = [write(30), write(2_000)];
+    const { processes } = analyse([e.run(10, 7, 1, ['sh']), e.end(20, 7, 0), soon, late]);
+    expect(processes.of(eventId(soon))?.images).toHaveLength(1);
+    expect(processes.of(eventId(late))?.images).toHaveLength(0);
+  });
+
   it('tells pids of two streams apart', () => {
     const [a, b] = [createEvents(), createEvents('019abcde-0000-7000-8000-0000000000bb')];
     const { processes } = analyse([a.run(1, 7, 1, ['a']), b.run(2, 7, 1, ['b'])]);
