@@ -15,8 +15,11 @@ export const REPLAYS_MAX = 10_000;
 const ofKinds = (name: string) =>
   condition('has({kinds:Array(String)}, toString(kind))', { kinds: kindsWith(name) });
 
-/** Ranges of consecutive numbers per stream, by the engine: numbers minus their rank are islands. */
-function ranges(tenant: string, distinct: ScopedSql): ScopedSql {
+/**
+ * Ranges of consecutive numbers (`first`, `last`) per `stream`, of rows of `stream` and `number`, by
+ * the engine: numbers minus their rank are islands.
+ */
+export function ranges(tenant: string, distinct: ScopedSql): ScopedSql {
   const ranked = select(tenant, {
     columns:
       'stream, number, number - row_number() OVER (PARTITION BY stream ORDER BY number) AS island',

@@ -66,9 +66,19 @@ function joined(ranges: readonly Passed[]): Passed[] {
   return out;
 }
 
+/** The state, or `QueryError` where a cursor could not hold it. */
+function bounded(state: Arrivals): Arrivals {
+  const ranges = [...state.passed.values()].reduce((sum, list) => sum + list.length, 0);
+  if (ranges <= CURSOR_RANGES_MAX) return state;
+  throw new QueryError(
+    'QUERY_LIMIT_REACHED',
+    `more than ${CURSOR_RANGES_MAX} pieces came in within ${SETTLE_MS / 1000} s: they can’t be followed`,
+  );
+}
+
 /** The state after `rows` were passed on. Throws `QueryError` where it would grow too large. */
 export function pass(state: Arrivals, rows: readonly Arrival[]): Arrivals {
-  if (rows.length === 0) return state;
+  if (rows.length === 0) return bounded(state);
   const newestMs = rows.reduce((most, { stampMs }) => Math.max(most, stampMs), state.newestMs);
   const settledMs = Math.max(state.settledMs, newestMs - SETTLE_MS);
   const added = new Map<string, Passed[]>();
@@ -81,19 +91,12 @@ export function pass(state: Arrivals, rows: readonly Arrival[]): Arrivals {
     added.set(stream, list);
   }
   const passed = new Map<string, readonly Passed[]>();
-  let ranges = 0;
   for (const stream of new Set([...state.passed.keys(), ...added.keys()])) {
     const all = [...(state.passed.get(stream) ?? []), ...(added.get(stream) ?? [])];
     const left = joined(all).filter(({ stampMs }) => stampMs > settledMs);
     if (left.length > 0) passed.set(stream, left);
-    ranges += left.length;
   }
-  if (ranges > CURSOR_RANGES_MAX)
-    throw new QueryError(
-      'QUERY_LIMIT_REACHED',
-      `more than ${CURSOR_RANGES_MAX} pieces came in within ${SETTLE_MS / 1000} s: narrow what is followed`,
-    );
-  return { settledMs, newestMs, passed };
+  return bounded({ settledMs, newestMs, passed });
 }
 
 /** The state as opaque text. */

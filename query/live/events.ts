@@ -12,12 +12,13 @@ import {
   type Arrivals,
   arrivalsCursor,
   NOTHING_YET,
+  type Passed,
   pass,
   readArrivals,
   SETTLE_MS,
 } from './arrivals.ts';
 import type { Look } from './hub.ts';
-import { eventArrivalsPlan, newestEventPlan } from './plan.ts';
+import { eventArrivalsPlan, newestEventPlan, stampedRangesPlan } from './plan.ts';
 
 /** Rows of one look. */
 export const LIVE_ROWS_MAX = 1000;
@@ -56,20 +57,15 @@ async function presentOf(run: Runner, session: string): Promise<Arrivals> {
   const [newest] = await run.rows<Row>(newestEventPlan(run.tenant, session));
   if (newest === undefined) return NOTHING_YET;
   const newestMs = Number(newest.newest_ms);
-  let state: Arrivals = { ...NOTHING_YET, settledMs: newestMs - SETTLE_MS, newestMs };
-  for (;;) {
-    const plan = eventArrivalsPlan(
-      run.tenant,
-      session,
-      state,
-      {},
-      ['stream_id', 'seq'],
-      LIVE_ROWS_MAX,
-    );
-    const rows = await run.rows<Row>(plan);
-    state = pass(state, rows.map(arrivalOf));
-    if (rows.length < LIVE_ROWS_MAX) return state;
+  const settledMs = Math.max(newestMs - SETTLE_MS, 0);
+  const plan = stampedRangesPlan(run.tenant, session, settledMs);
+  const passed = new Map<string, Passed[]>();
+  for (const row of await run.rows<Row>(plan)) {
+    const stream = String(row.stream);
+    const range = { first: Number(row.first), last: Number(row.last), stampMs: newestMs };
+    passed.set(stream, [...(passed.get(stream) ?? []), range]);
   }
+  return pass({ settledMs, newestMs, passed }, []);
 }
 
 /** The looks of one view, each at what came in since the last. */

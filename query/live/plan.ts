@@ -1,5 +1,6 @@
 /** What came in since -> the statements that read it. Pure; every value is bound. */
 import { selectEvent } from '#schemas';
+import { ranges } from '../account-plan.ts';
 import { ALERT_ROW, type AlertFilter, alertConditions } from '../alerts.ts';
 import { type EventFilter, eventConditions } from '../event-filter.ts';
 import { ofSession } from '../plan.ts';
@@ -96,6 +97,17 @@ export const firstRaisedPlan = (tenant: string, fingerprints: readonly string[])
     groupBy: 'fingerprint',
     limit: fingerprints.length,
   });
+
+/** The numbers of a session that are stamped after a time, as ranges per stream. */
+export const stampedRangesPlan = (tenant: string, session: string, afterMs: number): ScopedSql =>
+  ranges(
+    tenant,
+    select(tenant, {
+      columns: 'DISTINCT toString(stream_id) AS stream, toInt64(seq) AS number',
+      from: 'events',
+      where: [ofSession(session), stampedAfter('ingested_at', afterMs)],
+    }),
+  );
 
 /** The newest stamp of all alerts; no row where there are none. */
 export const newestAlertPlan = (tenant: string): ScopedSql =>

@@ -1,11 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import * as accounts from '../../query/account-plan.ts';
+import * as casework from '../../query/casework/plan.ts';
+import { NOTHING_YET, pass } from '../../query/live/arrivals.ts';
+import * as live from '../../query/live/plan.ts';
 import * as shared from '../../query/plan.ts';
 import * as sessions from '../../query/session-plan.ts';
 import { condition, containing, ScopeError, type Select, select } from '../../query/sql.ts';
 import * as timeline from '../../query/timeline-plan.ts';
 
-const plan = { ...sessions, ...timeline, ...accounts, ...shared };
+const plan = { ...sessions, ...timeline, ...accounts, ...live, ...casework, ...shared };
+const STATE = pass(NOTHING_YET, [
+  { stream: '0193a5e0-0000-7000-8000-00000000000a', seq: 1, stampMs: 5 },
+]);
 
 const SESSION = '0193a5e0-0000-7000-8000-00000000000a';
 const EVENT = { ts: '1764000000000000000', seq: 1, streamId: SESSION };
@@ -42,6 +48,18 @@ const PLANS: Record<string, (tenant: string) => { text: string; params: object }
   closesPlan: (t) => plan.closesPlan(t, SESSION),
   deadLettersPlan: (t) => plan.deadLettersPlan(t, SESSION, ['a'], 'standing'),
   replaysPlan: (t) => plan.replaysPlan(t, SESSION),
+  eventArrivalsPlan: (t) =>
+    plan.eventArrivalsPlan(t, SESSION, STATE, { text: 'x', kinds: ['exec'] }, ['seq'], 10),
+  newestEventPlan: (t) => plan.newestEventPlan(t, SESSION),
+  stampedRangesPlan: (t) => plan.stampedRangesPlan(t, SESSION, 1),
+  alertArrivalsPlan: (t) =>
+    plan.alertArrivalsPlan(t, 1, ['a'], { rule: 'x', levels: ['high'] }, 10),
+  firstRaisedPlan: (t) => plan.firstRaisedPlan(t, ['a']),
+  newestAlertPlan: (t) => plan.newestAlertPlan(t),
+  ofSessionPlan: (t) => plan.ofSessionPlan(t, SESSION),
+  ofAnnotationPlan: (t) => plan.ofAnnotationPlan(t, SESSION),
+  searchesPlan: (t) => plan.searchesPlan(t),
+  countPlan: (t) => plan.countPlan(t, SESSION, [{ stream_id: SESSION, seq: 1 }]),
 };
 
 const build = (part: Partial<Select>, tenant = 'acme') =>

@@ -88,7 +88,7 @@ describe('a view', () => {
       seq: i * 2,
       stampMs: START_MS,
     }));
-    expect(() => pass(NOTHING_YET, holes)).toThrow('narrow what is followed');
+    expect(() => pass(NOTHING_YET, holes)).toThrow('be followed');
   });
 });
 

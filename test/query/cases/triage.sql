@@ -1,0 +1,57 @@
+-- reads 0 rows, 0 bytes
+--   content = 1
+--   ids = ["99afff934a1f8c15361550ebaa794fb1"]
+--   journal = 1
+--   tenant = "acme"
+SELECT toString(fingerprint) AS id, argMax(state, changed_at) AS newest FROM telltale.alert_states WHERE (tenant = {tenant:String}) AND (has({ids:Array(String)}, toString(fingerprint))) AND (state NOT IN ('delivered', 'withdrawal_delivered')) GROUP BY fingerprint LIMIT 1;
+
+-- reads 0 rows, 0 bytes
+--   content = 1
+--   journal = 1
+--   replayed = []
+--   session_text = "0193a5e0-0000-7000-8000-00000000000a"
+--   tenant = "acme"
+SELECT lower(hex(sipHash128(concat(origin, ' ', toString(reason), ' ', toString(parked_at))))) AS id, stream_id AS stream, seq, reason, field, detail, origin, toString(toUnixTimestamp64Milli(parked_at)) AS parked_ms FROM telltale.dead_letters WHERE (tenant = {tenant:String}) AND (session_id = {session_text:String}) AND (has({replayed:Array(String)}, id) = false) ORDER BY parked_at, stream, seq LIMIT 1000;
+
+-- reads 0 rows, 0 bytes
+--   content = 1
+--   journal = 1
+--   session_text = "0193a5e0-0000-7000-8000-00000000000a"
+--   tenant = "acme"
+SELECT letter_id AS letter, outcome, toString(toUnixTimestamp64Milli(replayed_at)) AS replayed_ms FROM telltale.dead_replays WHERE (tenant = {tenant:String}) AND (session_id = {session_text:String}) ORDER BY replayed_at DESC, letter LIMIT 10000;
+
+-- reads 0 rows, 0 bytes
+--   content = 1
+--   journal = 1
+--   session_text = "0193a5e0-0000-7000-8000-00000000000a"
+--   tenant = "acme"
+SELECT stream, min(number) AS first, max(number) AS last FROM (SELECT stream, number, number - row_number() OVER (PARTITION BY stream ORDER BY number) AS island FROM (SELECT DISTINCT stream_id AS stream, toInt64(assumeNotNull(seq)) AS number FROM telltale.dead_letters WHERE (tenant = {tenant:String}) AND (session_id = {session_text:String}) AND (isNotNull(seq)))) GROUP BY stream, island ORDER BY stream, first LIMIT 100001;
+
+-- reads 0 rows, 0 bytes
+--   content = 1
+--   journal = 1
+--   session_text = "0193a5e0-0000-7000-8000-00000000000a"
+--   tenant = "acme"
+SELECT stream, min(number) AS first, max(number) AS last FROM (SELECT stream, number, number - row_number() OVER (PARTITION BY stream ORDER BY number) AS island FROM (SELECT DISTINCT stream_id AS stream, toInt64(assumeNotNull(seq)) AS number FROM telltale.dead_letters WHERE (tenant = {tenant:String}) AND (session_id = {session_text:String}) AND (isNotNull(seq)))) GROUP BY stream, island ORDER BY stream, first LIMIT 100001;
+
+-- reads 2 rows, 122 bytes
+--   content = 1
+--   journal = 1
+--   session = "0193a5e0-0000-7000-8000-00000000000a"
+--   tenant = "acme"
+SELECT toString(session_id) AS id, toString(toUnixTimestamp64Nano(min(first_ts))) AS started, toString(toUnixTimestamp64Nano(max(last_ts))) AS ended, max(agent) AS agent_name, max(host) AS host_name, max(user) AS user_name FROM telltale.streams WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR sensed = 1 OR agent NOT IN ('telltale-access', 'telltale-casework')) AND (session_id = {session:UUID}) GROUP BY session_id LIMIT 1;
+
+-- reads 2 rows, 475 bytes
+--   content = 1
+--   fingerprint = "99afff934a1f8c15361550ebaa794fb1"
+--   journal = 1
+--   tenant = "acme"
+SELECT tenant, toString(fingerprint) AS fingerprint, rule_id, rule_title,
+  rule_author, rule_license, level, tags, session_id, key, event_ids, event_times, reason, toUnixTimestamp64Milli(raised_at) AS raised_ms FROM telltale.alerts WHERE (tenant = {tenant:String}) AND (fingerprint = {fingerprint:String}) ORDER BY raised_at DESC LIMIT 1;
+
+-- reads 31 rows, 14155 bytes
+--   content = 1
+--   journal = 1
+--   session = "0193a5e0-0000-7000-8000-00000000000a"
+--   tenant = "acme"
+SELECT tenant, session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, toString(toUnixTimestamp64Nano(observed_ts)) AS observed_ts_ns, source, assurance, agent, host, user, conversation_id, turn_id, tool_call_id, attribution, attribution_confidence_pct, trace_id, span_id, pid, ppid, altered, content_salt, erased, schema_version, command_args, cwd, public_key, settings, chain_count, chain_head, next_public_key, signature, close_reason, gap_first_seq, gap_last_seq, gap_count, gap_reason, sensor_name, sensor_rung, coverage, reason, prompt, prompt_bytes, model, provider, response_id, finish_reason, input_tokens, output_tokens, cached_tokens, reasoning_tokens, attempt, http_status, phase, text, tool, tool_namespace, mcp_server, arguments, command, output, output_bytes, outcome, error, exit_code, duration_ns, changes, decision, decided_by, scope, shown_sha256, justification, policy, policy_version, policy_type, rule, exe, argv, join_keys, exit_signal, file_op, file_path, file_target_path, file_mode, file_bytes, file_sha256, syscall, net_op, net_transport, net_host, net_ip, net_port, net_path, http_method, url, net_bytes_in, net_bytes_out, alert_rule, severity, fingerprint, refs, note, tag, actor, operation, truncated, attrs FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) LIMIT 100001;
