@@ -19,12 +19,12 @@ import {
 import type { StampedEvent } from '../../collector/stamp.ts';
 import {
   caseworkSession,
+  JOURNAL_AGENT,
   type Journal,
   type JournalDraft,
   type JournalEntry,
   JournalError,
   type Journals,
-  journalAgent,
 } from '../../query/access/journal.ts';
 import { uuidv7 } from '../process/ids.ts';
 import { createSyncedDisk } from './synced-disk.ts';
@@ -86,7 +86,7 @@ export function createJournals(deps: JournalDeps): JournalPart {
       tenant,
       session_id: kind === 'annotation' ? caseworkSession(tenant) : uuidv7(),
       stream_id: uuidv7(),
-      agent: journalAgent(kind),
+      agent: JOURNAL_AGENT[kind],
       host: os.hostname(),
       user: os.userInfo().username,
     };

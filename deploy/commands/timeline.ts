@@ -13,6 +13,7 @@ import { buildTriage } from '../../query/timeline/triage.ts';
 import { authorizationFor, NO_TOKEN } from '../access/credentials.ts';
 import { openDirect } from '../access/direct.ts';
 import { accessDir } from '../access/local.ts';
+import { migrate } from '../migrate.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { terminalLog } from '../process/log.ts';
 import { DEFAULT_URL, integerOf, tenant } from '../settings.ts';
@@ -80,6 +81,7 @@ async function withStore<T>(dir: string, use: (ask: Ask) => Promise<T>): Promise
       { cause: error },
     );
   });
+  await migrate(store, { log });
   const app = Fastify({ logger: false });
   const access = openDirect({ store, log, tenant: tenant(), dir: accessDir(dir) });
   try {

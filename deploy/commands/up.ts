@@ -10,7 +10,7 @@ import { registerLog } from '../../ingest/seal/serve.ts';
 import type { WitnessAddress } from '../../ingest/seal/witnesses.ts';
 import { isLoopbackHost } from '../../query/access/guard.ts';
 import { registerQuery } from '../../query/server.ts';
-import { forCollectors } from '../access/frames.ts';
+import { refuseForeignFrames } from '../access/frames.ts';
 import { accessDir } from '../access/local.ts';
 import { type OpenAccess, openAccess } from '../access/open.ts';
 import { ACCESS_FLAGS, type AccessSettings, accessSettings } from '../access/settings.ts';
@@ -86,7 +86,8 @@ export function createUp(options: UpOptions): Up {
     detection = createDetection(rules, shared);
     app = Fastify({ logger: false, forceCloseConnections: true });
     const ingest = createIngest({ ...shared, detect: detection.detect });
-    registerFrames(app, { ...shared, ingest: forCollectors(ingest) });
+    refuseForeignFrames(app);
+    registerFrames(app, { ...shared, ingest });
     access = openAccess(
       {
         ...options.access,

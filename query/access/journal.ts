@@ -41,8 +41,7 @@ export interface Journal {
 export type Journals = (tenant: string) => Journal;
 
 /** Which agent stands on a journal's events: accesses are in one session, casework in another. */
-export const journalAgent = (kind: JournalDraft['kind']): (typeof JOURNAL_AGENTS)[number] =>
-  JOURNAL_AGENTS[kind === 'access' ? 0 : 1];
+export const JOURNAL_AGENT = { access: JOURNAL_AGENTS[0], annotation: JOURNAL_AGENTS[1] } as const;
 
 /**
  * The session that all annotations of a tenant are in, a stream for each run of each service: a
