@@ -79,7 +79,10 @@ export function createRunner(
     access.reads(sql);
     const full = whole || hasScope(viewer, 'content');
     if (!full && sql.tests !== undefined) needContent(viewer, `a search in ${sql.tests}`);
-    return { text: full ? sql.text : sql.bare, params: { ...sql.params, journal } };
+    return {
+      text: full ? sql.text : sql.bare,
+      params: { ...sql.params, journal, content: full ? 1 : 0 },
+    };
   }
 
   async function* stream<T extends Row>(sql: ScopedSql, limits: QueryLimits, whole: boolean) {

@@ -15,7 +15,8 @@ export interface SessionFilter {
   readonly journal?: boolean | null | undefined;
 }
 
-const SESSION_COLUMNS = [
+/** What `SessionRow` is read from, grouped by session. */
+export const SESSION_COLUMNS = [
   'toString(session_id) AS id',
   `${ns('min(first_ts)')} AS started`,
   `${ns('max(last_ts)')} AS ended`,

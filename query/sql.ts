@@ -10,13 +10,15 @@
  *
  * Each statement has a second text in which the columns of content are blank, whatever is done with
  * them: `run.ts` sends that one for a viewer without the scope. And the journal of accesses is
- * read only where `journal` is bound to 1.
+ * read only where `journal` is bound to 1, rows that are content whole where `content` is.
  */
 import {
   ALERT_STATES_TABLE,
   ALERTS_TABLE,
   ALL_FIELDS,
+  CONTENT_ENTITY_TYPES,
   DEAD_TABLE,
+  ENTITIES_TABLE,
   ERASURES_TABLE,
   EVENTS_TABLE,
   JOURNAL_AGENTS,
@@ -35,6 +37,7 @@ export const TABLES = {
   erasures: ERASURES_TABLE,
   alerts: ALERTS_TABLE,
   alertStates: ALERT_STATES_TABLE,
+  entities: ENTITIES_TABLE,
 } as const;
 export type TableName = keyof typeof TABLES;
 
@@ -63,6 +66,10 @@ const NO_JOURNAL: Partial<Record<TableName, string>> = {
   events: "{journal:UInt8} = 1 OR kind != 'access'",
   streams: `{journal:UInt8} = 1 OR ${RECORDED}`,
 };
+/** Rows that are made of content, whole: without the scope they are not there. */
+const NO_CONTENT: Partial<Record<TableName, string>> = {
+  entities: `{content:UInt8} = 1 OR type NOT IN (${CONTENT_ENTITY_TYPES.map((type) => `'${type}'`).join(', ')})`,
+};
 
 /** A condition of ours, with the values that it binds. */
 export interface Condition {
@@ -82,6 +89,8 @@ export interface ScopedSql extends Sql {
 
 export interface Select {
   readonly columns: string;
+  /** Values that the columns name. */
+  readonly params?: Readonly<Record<string, SqlValue>>;
   readonly from: TableName | ScopedSql;
   readonly where?: readonly (Condition | undefined)[];
   readonly groupBy?: string;
@@ -138,6 +147,7 @@ export function select(tenant: string, query: Select): ScopedSql {
   for (const text of [...fragments, ...[...where, ...having].map((item) => item.text)])
     if (text !== undefined) checkFragment(text);
   const params: Record<string, SqlValue> = Object.assign(Object.create(null), { tenant });
+  merge(params, query.params ?? {});
   for (const item of [...where, ...having]) merge(params, item.params);
   const source = sourceOf(tenant, query.from, params);
   const rest =
@@ -182,7 +192,9 @@ function sourceOf(tenant: string, from: Select['from'], params: Record<string, S
   if (table === undefined) throw new ScopeError(`no such table: ${String(from)}`);
   const hidden = NO_JOURNAL[from];
   if (hidden !== undefined) params.journal = 0;
-  const scope = ['tenant = {tenant:String}', ...(hidden === undefined ? [] : [hidden])];
+  const made = NO_CONTENT[from];
+  if (made !== undefined) params.content = 0;
+  const scope = ['tenant = {tenant:String}', hidden, made].filter((one) => one !== undefined);
   const content = CONTENT_COLUMNS[from] ?? {};
   const derived = DERIVED[from] ?? {};
   const as = (columns: Readonly<Record<string, string>>) =>

@@ -167,7 +167,11 @@ async function mutate(
   await store.command(sql.createWork);
   try {
     await insertAll(store, sql.WORK_TABLE, rows);
-    if (rows.length > 0) await store.command(sql.eraseEvents(request));
+    if (rows.length > 0) {
+      await store.command(sql.eraseEvents(request));
+      await store.command(sql.dropEntities(request));
+      await store.command(sql.refillEntities(request));
+    }
     await store.command(sql.eraseDead(request));
     await store.command(sql.eraseAlerts(request));
     const left = rows.length === 0 ? 0 : await countOf(store, sql.leftOver(request));

@@ -3,7 +3,16 @@
  * the mutation looks into: field names and commitments only, never content. So one mutation does
  * for a whole session, and no value stands in the text of a statement or in the engine's log of it.
  */
-import { ALERTS_TABLE, ALL_FIELDS, DATABASE, DEAD_TABLE, EVENTS_TABLE } from '#schemas';
+import {
+  ALERTS_TABLE,
+  ALL_FIELDS,
+  CONTENT_ENTITY_TYPES,
+  DATABASE,
+  DEAD_TABLE,
+  ENTITIES_TABLE,
+  EVENTS_TABLE,
+  entitySelects,
+} from '#schemas';
 import { literal } from '../stores/literal.ts';
 import { CONTENT_FIELDS, type ErasureRequest } from './request.ts';
 
@@ -73,7 +82,15 @@ export function eraseAlerts(request: ErasureRequest): string {
 WHERE ${ofSession(request)}${chosen} SETTINGS mutations_sync = 1`;
 }
 
-export const TABLES = [EVENTS_TABLE, DEAD_TABLE, ALERTS_TABLE] as const;
+/** Entities of a session that were read out of content. */
+export const dropEntities = (request: ErasureRequest): string =>
+  `ALTER TABLE ${ENTITIES_TABLE} DELETE WHERE ${ofSession(request)} AND type IN (${CONTENT_ENTITY_TYPES.map(text).join(', ')}) SETTINGS mutations_sync = 1`;
+
+/** Those that what is left of the session still names. */
+export const refillEntities = (request: ErasureRequest): string =>
+  `INSERT INTO ${ENTITIES_TABLE} ${entitySelects(`(SELECT * FROM ${EVENTS_TABLE} WHERE ${ofSession(request)})`)[1]}`;
+
+export const TABLES = [EVENTS_TABLE, DEAD_TABLE, ALERTS_TABLE, ENTITIES_TABLE] as const;
 
 /** From here on parts that were replaced may be removed at once. */
 export const keepNoOldParts = (table: string): string =>

@@ -57,7 +57,7 @@ function drafts(secret: string): Draft[] {
     { kind: 'tool.call', arguments: secret, command: `echo ${secret}`, tool: 't' },
     { kind: 'tool.result', output: secret, changes: [secret], exit_code: 0 },
     { kind: 'approval', decision: 'asked', justification: secret, reason: secret },
-    { kind: 'exec', exe: '/bin/sh', argv: ['sh', '-c', `echo ${secret}`] },
+    { kind: 'exec', exe: '/bin/sh', argv: ['npm', 'install', secret] },
     { kind: 'net', net_op: 'http', url: `http://h/?${secret}`, net_host: 'h' },
     { kind: 'file', file_op: 'write', file_path: '/w/a' },
   ];
@@ -158,10 +158,15 @@ describe('a session’s content', () => {
         `SELECT count() AS n FROM telltale.events WHERE hasToken(lower(argv_line), '${SECRET}')`,
       ),
     ).toBe(0);
+    const packages = (session: string) =>
+      count(
+        `SELECT count() AS n FROM telltale.entities WHERE type = 'package' AND session_id = '${session}'`,
+      );
+    expect([await packages(mine.session), (await packages(other.session)) > 0]).toEqual([0, true]);
     expect(filesWith(SECRET)).toEqual([]);
     expect(
       await count(
-        `SELECT count() AS n FROM system.parts WHERE database = 'telltale' AND table IN ('events', 'dead_letters', 'alerts') AND NOT active`,
+        `SELECT count() AS n FROM system.parts WHERE database = 'telltale' AND table IN ('events', 'dead_letters', 'alerts', 'entities') AND NOT active`,
       ),
     ).toBe(0);
     // Nobody else lost anything.
