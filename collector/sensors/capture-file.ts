@@ -32,7 +32,10 @@ export function fileHandlers(deps: CaptureDeps): [number, Handler][] {
     (call, process) => {
       const mode = shape.mode === undefined ? NO_NUMBER : call.low(shape.mode) & MODE_BITS;
       const first = { at: call.address(shape.path), dirfd: fd(call, shape.dirfd) };
-      if (shape.path2 === undefined) return [one(deps, process.pid, shape.op, mode, first)];
+      if (shape.path2 === undefined) {
+        const made = one(deps, process.pid, shape.op, mode, first);
+        return shape.op === 'mkdir' && exists(deps, process.pid, first.dirfd, made) ? [] : [made];
+      }
       const second = { at: call.address(shape.path2), dirfd: fd(call, shape.dirfd2) };
       return [two(deps, process.pid, shape.op, first, second)];
     },
@@ -76,6 +79,10 @@ function one(
     text === undefined ? [NOTHING, NOTHING] : [directoryOf(deps, pid, path.dirfd, text), text];
   return { type: FRAME.file, a: indexOf(op), b: mode, flags, parts };
 }
+
+/** What makes every directory on its way once more (mkdir -p) changes nothing: it fails. */
+const exists = (deps: CaptureDeps, pid: number, dirfd: number, { flags, parts }: Captured) =>
+  flags === 0 && deps.procfs.access(pid, dirfd, parts[1] ?? NOTHING, F_OK) === 0;
 
 function two(
   deps: CaptureDeps,

@@ -176,25 +176,11 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
     },
   ];
 
-  const effect = (frame: Frame): Draft[] => {
-    if (frame.type === FRAME.file) {
-      const fields = fileFields(frame);
-      if (fields === undefined) return [];
-      // A read of a secret whose reader the kernel did not name.
-      const draft = { kind: 'file', ...common(frame), assurance: 'observed', ...fields } as const;
-      return frame.pid > 0
-        ? [draft]
-        : [{ ...draft, assurance: 'inferred', attrs: { ...fields.attrs, reader: 'unknown' } }];
-    }
-    if (frame.type === FRAME.call) {
-      const fields = syscallFields(frame);
-      return fields
-        ? [{ kind: 'syscall', ...common(frame), assurance: 'observed', ...fields }]
-        : [];
-    }
-    const fields = netFields(frame, nsOf(frame), stateOf(frame.pid).net);
-    return fields ? [{ kind: 'net', ...common(frame), assurance: 'observed', ...fields }] : [];
-  };
+  const effect = (frame: Frame): Draft[] =>
+    raceable(
+      frame,
+      effectOf(frame, common(frame), nsOf(frame), () => stateOf(frame.pid).net),
+    );
   const interpret = (frame: Frame): Draft[] => {
     switch (frame.type) {
       case FRAME.process:
@@ -227,7 +213,7 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
       case FRAME.file:
       case FRAME.net:
       case FRAME.call:
-        return raceable(frame, effect(frame));
+        return effect(frame);
       default:
         return [];
     }
@@ -244,6 +230,25 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
       return own ? drafts.map(marked) : drafts;
     },
   };
+}
+
+/** The event of what a process did to files, the network or beyond itself. */
+function effectOf(frame: Frame, envelope: Common, ns: number, net: () => NetMemory): Draft[] {
+  if (frame.type === FRAME.call) {
+    const fields = syscallFields(frame);
+    return fields ? [{ kind: 'syscall', ...envelope, assurance: 'observed', ...fields }] : [];
+  }
+  if (frame.type === FRAME.net) {
+    const fields = netFields(frame, ns, net());
+    return fields ? [{ kind: 'net', ...envelope, assurance: 'observed', ...fields }] : [];
+  }
+  const fields = fileFields(frame);
+  if (fields === undefined) return [];
+  const draft = { kind: 'file', ...envelope, assurance: 'observed', ...fields } as const;
+  // A read of a secret whose reader the kernel did not name.
+  return frame.pid > 0
+    ? [draft]
+    : [{ ...draft, assurance: 'inferred', attrs: { ...fields.attrs, reader: 'unknown' } }];
 }
 
 interface ExecFacts {

@@ -72,8 +72,8 @@ enum { EVASION_IO_URING, EVASION_ARCHITECTURE };
 enum { FLAG_UNREADABLE = 1, FLAG_TMPFILE = 2, FLAG_RACEABLE = 4 };
 #define NO_NUMBER 0xffffffffu
 
-/* Frames wait at most this long for company; a full pipe is waited for in steps of WAIT_MS. */
-#define FLUSH_MS 5
+/* Frames are handed over this often at most; a full pipe is waited for in steps of WAIT_MS. */
+#define FLUSH_MS 20
 #define WAIT_MS 100
 /* Longer than the longest frame: the kernel takes at most 6 MiB of arguments. */
 #define RING_BYTES (16u << 20)

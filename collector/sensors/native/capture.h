@@ -154,6 +154,13 @@ static void capture_shape(pid_t pid, const struct shape *shape, const uint64_t *
   bool first = shape->dirfd != SHAPE_NO_PATH && shape->op != OP_SYMLINK;
   if (shape->path < 6)
     add_path(frame, pid, dirfd_in(args, shape->dirfd), read_string(pid, args[shape->path]), first);
+  // What makes every directory on its way once more (mkdir -p) changes nothing: it fails.
+  if (shape->op == OP_MKDIR && frame != NULL && frame->flags == 0 &&
+      access_of(pid, dirfd_in(args, shape->dirfd), frame->parts[1].at, frame->parts[1].size,
+                F_OK) == 0) {
+    frames_count--;
+    return;
+  }
   if (shape->path2 < 6)
     add_path(frame, pid, dirfd_in(args, shape->dirfd2), read_string(pid, args[shape->path2]), true);
 }

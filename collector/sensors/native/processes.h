@@ -43,6 +43,8 @@ struct process {
   int threads_count, threads_room;
 };
 
+/* What the second thread was woken by: in the upper bits of an event's data. */
+enum { TAG_LISTENER = 1, TAG_ENDS, TAG_CONTROL, TAG_CHANNEL, TAG_KICK, TAG_READS, TAG_MAIN };
 static struct process **by_tid, *processes;
 static int known_count;
 /* Of all that the second thread waits for; of the pidfds among it. */
@@ -134,6 +136,9 @@ static struct process *add_process(pid_t pid, int pidfd, bool again) {
     // A hang-up is always told and comes when it was waited for; "readable" comes when it died.
     struct epoll_event event = {.events = spec.exit_state ? 0 : EPOLLIN, .data.u64 = (uint32_t)pid};
     epoll_ctl(ends_fd, EPOLL_CTL_ADD, pidfd, &event);
+    // The command's own end is what everybody waits for.
+    event.data.u64 = (uint64_t)TAG_MAIN << 40;
+    if (pid == shared->main_pid) epoll_ctl(epoll_fd, EPOLL_CTL_ADD, pidfd, &event);
   }
   // An orphan's parent is gone, so its tool call can only come from its own environment.
   struct text keys = orphan ? keys_of(pid) : (struct text){"", 0, true};

@@ -118,7 +118,7 @@ static void supervise(bool successor) {
   kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (kick_fd < 0) give_up("eventfd");
   watch_fd(kick_fd, TAG_KICK, EPOLLIN);
-  watch_fd(ends_fd, TAG_ENDS, EPOLLIN);
+  watch_fd(ends_fd, TAG_ENDS, EPOLLIN | EPOLLONESHOT);
   if (successor && shared->done) recording = false;
   else watch_fd(CONTROL_FD, TAG_CONTROL, EPOLLIN);
   if (!successor || recording) watch_secrets();

@@ -9,9 +9,9 @@
 #define LAST_ENDS_MS 200
 /* At the stop, calls that wait already are still recorded, for at most so long. */
 #define STOP_DRAIN_MS 2000
-#define FLUSH_AGE_MS 50
+/* Ends wait this long for company, unless a call comes before: each wakes this thread else. */
+#define ENDS_MS 5
 #define BLOCKED_MAX 4096
-enum { TAG_LISTENER = 1, TAG_ENDS, TAG_CONTROL, TAG_CHANNEL, TAG_KICK, TAG_READS };
 
 static int kick_fd = -1;
 static pid_t keeper_pid;
@@ -141,25 +141,40 @@ static void read_control(void) {
   stop_recording();
 }
 
+static void rearm_ends(void) {
+  struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.u64 = (uint64_t)TAG_ENDS << 40};
+  epoll_ctl(epoll_fd, EPOLL_CTL_MOD, ends_fd, &event);
+}
+
+/* How long the second thread may sleep, in milliseconds. */
+static int sleep_ms(bool ends_wait) {
+  if (!recording) return -1;
+  if (ends_wait) return ENDS_MS;
+  if (main_gone && !shared->ended) return 1;
+  if (users_gone) return LAST_ENDS_MS;
+  return shared->tail != shared->head ? FLUSH_MS : -1;
+}
+
 /* The second thread: it waits for everything but calls. */
 static void *attend(void *unused) {
   static struct epoll_event events[EVENTS_MAX];
   double flushed_ms = 0;
+  bool ends_wait = false;
   (void)unused;
   for (;;) {
     pthread_mutex_lock(&lock);
-    int timeout = !recording ? -1 : users_gone ? LAST_ENDS_MS : main_gone && !shared->ended ? 1 : -1;
-    if (recording && shared->tail != shared->head && !users_gone) timeout = FLUSH_MS;
+    int timeout = sleep_ms(ends_wait);
     pthread_mutex_unlock(&lock);
     int count = epoll_wait(epoll_fd, events, EVENTS_MAX, timeout);
     if (count < 0 && errno == EINTR) continue;
     pthread_mutex_lock(&lock);
     take_time();
     arena_used = 0;
-    bool stop = false;
+    bool stop = false, at_once = count == 0 || users_gone;
     for (int i = 0; i < count; i++) {
       uint64_t tag = events[i].data.u64 >> 40, value;
-      if (tag == TAG_ENDS) take_ends();
+      if (tag == TAG_ENDS) ends_wait = true;
+      else if (tag == TAG_MAIN) at_once = true;
       else if (tag == TAG_READS) take_reads();
       else if (tag == TAG_CHANNEL) read_channel();
       else if (tag == TAG_CONTROL) stop = true;
@@ -171,9 +186,14 @@ static void *attend(void *unused) {
         if (!recording) _exit(0);
       }
     }
+    if (recording && at_once) {
+      take_ends();
+      ends_wait = false;
+      rearm_ends();
+    }
     wait_for_children();
     if (recording) tell_main_exit();
-    if (recording && (count == 0 || ms_of(&now) - flushed_ms > FLUSH_AGE_MS)) {
+    if (recording && ms_of(&now) - flushed_ms >= FLUSH_MS) {
       flush_some();
       flushed_ms = ms_of(&now);
     }
