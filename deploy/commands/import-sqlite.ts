@@ -6,6 +6,7 @@
 import { createRequire } from 'node:module';
 import { isObject, uintOf } from '../../collector/agents/draft.ts';
 import { ImportError } from '../../collector/agents/import/native.ts';
+import { EVENT_TYPES } from '../../collector/agents/opencode/plugin.ts';
 
 interface Database {
   prepare(sql: string): { iterate(): Iterable<Record<string, unknown>> };
@@ -17,7 +18,9 @@ const NO_SQLITE =
   'is a database, and this Node has no SQLite (22.5 or newer has): ' +
   'run "opencode export SESSION > session.json" and import that';
 
-const EVENTS = 'SELECT type, data FROM event ORDER BY aggregate_id, seq';
+/** In the order in which they were written: sessions of sub-agents lie between their parent’s. */
+const EVENTS = 'SELECT type, data FROM event ORDER BY rowid';
+const KNOWN: ReadonlySet<string> = new Set(EVENT_TYPES);
 
 function openDatabase(file: string): Database {
   let opened: { DatabaseSync: Open };
@@ -40,12 +43,15 @@ export async function opencodeLines(file: string): Promise<readonly string[]> {
   const database = openDatabase(file);
   try {
     const lines: string[] = [];
+    let at = 0;
     for (const { type, data } of database.prepare(EVENTS).iterate()) {
       const properties: unknown = JSON.parse(String(data));
       if (!isObject(properties)) continue;
       // Types carry the version of their shape: `message.updated.1`.
       const name = String(type).replace(/\.\d+$/, '');
-      const at = timeOf(properties) ?? 0;
+      if (!KNOWN.has(name)) continue;
+      // What has no time of its own was written after what stands before it.
+      at = timeOf(properties) ?? at;
       lines.push(JSON.stringify({ at, event: { type: name, properties } }));
     }
     return lines;

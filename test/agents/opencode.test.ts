@@ -153,7 +153,8 @@ describe.skipIf('why' in found)('an opencode session with rules', () => {
   });
 });
 
-describe.skipIf('why' in found)('opencode in trouble', () => {
+// Side by side: each mostly waits for its agent to start.
+describe.skipIf('why' in found).concurrent('opencode in trouble', () => {
   it('tells of a call that killed its agent', { timeout: SESSION_MS_MAX }, async () => {
     const run = runOf(await recordAgent(killed(command)));
     const [killer] = KILLER.calls;

@@ -199,6 +199,33 @@ describe('an import', () => {
     ]);
   });
 
+  it('reads the database of opencode where Node has SQLite, and else says what to do', async () => {
+    const sqlite = await import('node:sqlite' as string).catch(() => undefined);
+    const root = write('database', new Map());
+    const file = path.join(root, 'opencode.db');
+    if (sqlite === undefined) {
+      fs.writeFileSync(file, 'SQLite format 3\0');
+      await expect(run([file])).rejects.toThrow(/run "opencode export SESSION > session.json"/);
+      return;
+    }
+    const database = new sqlite.DatabaseSync(file);
+    database.exec(
+      'CREATE TABLE event (id TEXT, aggregate_id TEXT, seq INTEGER, type TEXT, data TEXT)',
+    );
+    const insert = database.prepare('INSERT INTO event VALUES (?, ?, ?, ?, ?)');
+    OPENCODE.forEach(({ record }, index) => {
+      const { event } = record as { event?: { type: string; properties: object } };
+      if (event !== undefined)
+        insert.run(`e${index}`, 's', index, `${event.type}.1`, JSON.stringify(event.properties));
+    });
+    insert.run('last', 's', 99, 'session.updated.1', '{}');
+    database.close();
+    const { stored, unmapped } = await run([file]);
+    // The first two have no time, and nothing stands before them.
+    expect(unmapped).toBe(2);
+    expect(analyse(stored).calls.map(({ id }) => id)).toContain('call_exit');
+  });
+
   it('counts what can’t be mapped, and takes the rest', async () => {
     const [[name = '', text = ''] = []] = [...filesOf(CLAUDE)];
     const broken = text.replace('\n', '\nno json at all\n{"type":"of the future","a":1}\n');
