@@ -86,10 +86,12 @@ export function eventLooks(
     state ??= await presentOf(run, session);
     const plan = eventArrivalsPlan(run.tenant, session, state, filter, columns, LIVE_ROWS_MAX);
     const rows = await run.rows<Row>(plan);
-    state = pass(state, rows.map(arrivalOf));
+    const next = pass(state, rows.map(arrivalOf));
     const wanted = rows.filter((row) => Number(row.wanted) === 1).map(eventOf);
     const nodes = (await inProcess(wanted)).toSorted(byTime);
-    const cursor = `${session}.${arrivalsCursor(state)}`;
+    // Only now: a look that failed is taken again, and must find the same rows.
+    state = next;
+    const cursor = `${session}.${arrivalsCursor(next)}`;
     const message = nodes.length === 0 ? undefined : { cursor, nodes };
     return { message, more: rows.length === LIVE_ROWS_MAX };
   };

@@ -2,10 +2,10 @@
 
 import Fastify, { type FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Draft, SCHEMA_VERSION, type TelltaleEvent } from '#schemas';
+import { type Draft, JOURNAL_AGENTS, SCHEMA_VERSION, type TelltaleEvent } from '#schemas';
 import { createStamper, type StampedEvent } from '../../collector/stamp.ts';
 import type { JournalDraft, Journals } from '../../query/access/journal.ts';
-import { caseworkSession, journalAgent } from '../../query/access/journal.ts';
+import { caseworkSession } from '../../query/access/journal.ts';
 import type { Viewer } from '../../query/access/viewer.ts';
 import { annotationsOf, versionOf } from '../../query/casework/record.ts';
 import { registerQuery } from '../../query/server.ts';
@@ -24,7 +24,7 @@ function createJournal() {
       tenant: TENANT,
       session_id: caseworkSession(TENANT),
       stream_id: CASEWORK_STREAM,
-      agent: journalAgent('annotation'),
+      agent: JOURNAL_AGENTS[1],
       host: 'box',
       user: 'telltale',
     },

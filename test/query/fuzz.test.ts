@@ -27,15 +27,13 @@ import { openTestStore, type Service, serve, type TestStore } from './service.ts
 /** In every hostile text, and in no text of ours. */
 const MARK = 'zQxMark';
 const HOSTILE: readonly string[] = [
-  `${MARK}' OR 1=1 --`,
-  `${MARK}\\' UNION ALL SELECT * FROM telltale.events /*`,
+  `${MARK}' OR 1=1 -- \\' UNION ALL SELECT * FROM telltale.events /*`,
   `${MARK}"\`;$$ DROP TABLE telltale.events; {tenant:String} \${process.exit()} \u2018\u2019`,
-  `${MARK}\0\n\r\t\b\x1b[31m\u202e\ufeff🦊e\u0301`,
+  `${MARK}\0\n\r\t\b\x1b[31m\u202e\ufeff🦊e\u0301 %_\\%{{}}[[]](?:(a+)+)$`,
   `${MARK}\ud800 lone`,
-  `${MARK}%_\\%{{}}[[]](?:(a+)+)$`,
 ];
 const LONG = `${MARK}'${'x'.repeat(120_000)}`;
-const NUMBERS: readonly unknown[] = [-1, 0, 2 ** 31 - 1, -(2 ** 31)];
+const NUMBERS: readonly unknown[] = [-1, 2 ** 31 - 1];
 
 /** What a field needs to be reached; names are those of arguments. */
 const KNOWN = {

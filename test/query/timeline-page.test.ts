@@ -141,7 +141,7 @@ describe('a walk', () => {
           expect(await walk(size, true, filter)).toEqual(whole);
         },
       ),
-      { numRuns: 10 },
+      { numRuns: 6 },
     );
   });
 
@@ -181,7 +181,7 @@ describe('a walk', () => {
           }
         },
       ),
-      { numRuns: 40 },
+      { numRuns: 25 },
     );
   });
 

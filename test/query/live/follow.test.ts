@@ -3,8 +3,20 @@ import { createClient } from 'graphql-sse';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { eventId } from '#schemas';
 import type { StampedEvent } from '../../../collector/stamp.ts';
+import { QueryError } from '../../../query/errors.ts';
+import { eventLooks } from '../../../query/live/events.ts';
+import type { Runner } from '../../../query/run.ts';
+import { runnerFor } from '../access.ts';
 import { type Listening, listen } from '../listening.ts';
-import { insertAlert, insertEvents, SESSION, STREAM, stampStream, storyDrafts } from '../seed.ts';
+import {
+  insertAlert,
+  insertEvents,
+  SESSION,
+  STREAM,
+  stampStream,
+  storyDrafts,
+  TENANT,
+} from '../seed.ts';
 import { openTestStore, type TestStore } from '../service.ts';
 
 let test: TestStore;
@@ -181,6 +193,29 @@ async function settled(count: number): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 20));
   expect(views()).toBe(count);
 }
+
+describe('a look', () => {
+  it('that failed half way finds the same when it is taken again', async () => {
+    const run = runnerFor(test.store, TENANT);
+    let broken = true;
+    const failing: Runner = {
+      ...run,
+      stream: (sql, limits) => {
+        if (!broken) return run.stream(sql, limits);
+        broken = false;
+        throw new QueryError('STORE_UNAVAILABLE', 'away');
+      },
+    };
+    const looks = eventLooks(failing, {
+      session: SESSION,
+      filter: { pid: 50 },
+      columns: ['session_id', 'stream_id', 'seq', 'kind', 'ts', 'pid'],
+      backlog: true,
+    });
+    await expect(looks()).rejects.toThrow('away');
+    expect((await looks()).message?.nodes.length).toBeGreaterThan(3);
+  });
+});
 
 describe('a stream', () => {
   it('tells an error as its one message', async () => {
