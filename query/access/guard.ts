@@ -151,11 +151,10 @@ export async function registerGuard(
   }
 
   async function letIn(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    if (settings.loopbackOnly && !isLoopbackHost(request.headers.host))
-      throw new QueryError(
-        'WRONG_HOST',
-        'this service answers to localhost, 127.0.0.1 and [::1] only',
-      );
+    if (settings.loopbackOnly && !isLoopbackHost(request.headers.host)) {
+      const what = 'this service answers to localhost, 127.0.0.1 and [::1] only';
+      await refuse(request, new QueryError('WRONG_HOST', what));
+    }
     const viewer = await settings
       .authenticate(request.headers.authorization)
       .catch((error) => refuse(request, error));
