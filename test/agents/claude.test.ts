@@ -217,8 +217,7 @@ describe.skipIf('why' in found)('a Claude Code session with a person to ask', ()
   });
 });
 
-// Side by side: each mostly waits for its agent to start.
-describe.skipIf('why' in found).concurrent('Claude Code in trouble', () => {
+describe.skipIf('why' in found)('Claude Code in trouble', () => {
   it('tells of a call that killed its agent', { timeout: SESSION_MS_MAX }, async () => {
     const run = runOf(await recordAgent(killed(command)));
     const [killer] = KILLER.calls;

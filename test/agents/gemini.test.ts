@@ -133,8 +133,7 @@ describe.skipIf('why' in found)('a Gemini CLI session under a policy', () => {
   });
 });
 
-// Side by side: each mostly waits for its agent to start.
-describe.skipIf('why' in found).concurrent('Gemini CLI in trouble', () => {
+describe.skipIf('why' in found)('Gemini CLI in trouble', () => {
   it('tells of a call that killed its agent', { timeout: SESSION_MS_MAX }, async () => {
     const run = runOf(await recordAgent(killed(command)));
     const [killer] = KILLER.calls;

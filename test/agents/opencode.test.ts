@@ -153,8 +153,7 @@ describe.skipIf('why' in found)('an opencode session with rules', () => {
   });
 });
 
-// Side by side: each mostly waits for its agent to start.
-describe.skipIf('why' in found).concurrent('opencode in trouble', () => {
+describe.skipIf('why' in found)('opencode in trouble', () => {
   it('tells of a call that killed its agent', { timeout: SESSION_MS_MAX }, async () => {
     const run = runOf(await recordAgent(killed(command)));
     const [killer] = KILLER.calls;
