@@ -53,7 +53,7 @@ describe.skipIf(!here || helper === undefined || !fs.existsSync(CC)).each(NATIVE
     it('sees a changed root, and an attempt that Landlock refuses', async () => {
       fs.writeFileSync(at('kept'), '');
       const got = await record(
-        ['sh', '-c', './landlock ./kept; echo $? > code; chroot . /bin/true; true'],
+        ['sh', '-c', './landlock ./kept; echo $? > code; /usr/sbin/chroot . /bin/true; true'],
         {
           cwd: dir,
         },
