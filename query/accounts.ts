@@ -20,6 +20,7 @@ import {
 } from './account-plan.ts';
 import { QueryError } from './errors.ts';
 import { type Runner, SESSION_LIMITS } from './run.ts';
+import { flat, kindsWith } from './timeline/view.ts';
 
 export type Accounts = ReadonlyMap<string, Completeness>;
 export type Verdict = Completeness['verdict'];
@@ -112,6 +113,8 @@ export async function parkedRangesOf(
   return new Map([...rows].map(([stream, list]) => [stream, rangesOf(list)]));
 }
 
+const CLOSES = new Set(kindsWith('close_reason'));
+
 /** The same accounts as `accountsOf`, where all rows of the session are at hand. */
 export function accountsFrom(
   events: ReadonlyMap<string, readonly TelltaleEvent[]>,
@@ -122,7 +125,7 @@ export function accountsFrom(
     streams.map((stream) => {
       const list = events.get(stream) ?? [];
       const closes = list.flatMap((event) =>
-        event.kind === 'session.close' ? event.chain_count : [],
+        CLOSES.has(event.kind) ? (flat(event).chain_count ?? []) : [],
       );
       const facts = { ...factsOf(list), parked: parked.get(stream) ?? [] };
       // Of two closes, one of which somebody put there, the higher counts, as for the engine.

@@ -217,6 +217,7 @@ export function createLoads(run: Runner): SessionLoads {
   const streams = once((id) => streamsOf(run, id));
   const accounts = once((id) => accountsOf(run, id));
   const deadLetters = once((id) => deadLettersOf(run, id));
+  const parkedRanges = once((id) => parkedRangesOf(run, id));
   const integrity = once((key) => {
     const [id, stream] = key.split(' ') as [string, string];
     return integrityOf(run, id, stream);
@@ -230,7 +231,7 @@ export function createLoads(run: Runner): SessionLoads {
     const { id, agent, host, user } = session;
     const [{ events: all, evidence }, parked, dead] = await Promise.all([
       recorded(id),
-      parkedRangesOf(run, id),
+      parkedRanges(id),
       deadLetters(id),
     ]);
     // All rows are at hand: the same account as `accounts` gives, without asking the engine again.
@@ -254,8 +255,7 @@ export function createLoads(run: Runner): SessionLoads {
   }
 
   const assessment = once(async (id) => {
-    const { events: all, evidence } = await recorded(id);
-    const parked = await parkedRangesOf(run, id);
+    const [{ events: all, evidence }, parked] = await Promise.all([recorded(id), parkedRanges(id)]);
     const streams = accountsFrom(evidence, parked);
     return assess(
       all,

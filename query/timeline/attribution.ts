@@ -68,9 +68,11 @@ export type Spans = (event: FlatEvent) => Attribution | undefined;
 
 function spansOf(events: readonly FlatEvent[]): Spans {
   const calls = new Map<string, string>();
-  for (const { tool_call_id: id, trace_id: trace, span_id: span, ...event } of events)
-    if (roleOf(event) === 'call' && id !== undefined && trace !== undefined && span !== undefined)
-      calls.set(`${trace} ${span}`, id);
+  for (const event of events) {
+    const { tool_call_id: id, trace_id: trace, span_id: span } = event;
+    if (id === undefined || trace === undefined || span === undefined) continue;
+    if (roleOf(event) === 'call') calls.set(`${trace} ${span}`, id);
+  }
   return (event) => {
     if (calls.size === 0 || event.tool_call_id !== undefined) return undefined;
     const [, trace, span] = TRACEPARENT.exec(event.join_keys?.TRACEPARENT ?? '') ?? [];

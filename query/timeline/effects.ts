@@ -151,8 +151,9 @@ function holding(a: FlatEvent, b: FlatEvent, ns: string): FlatEvent {
  */
 export function verdictsOf(events: readonly FlatEvent[]): Verdicts {
   const index = new Map<string, FlatEvent[]>();
+  // With the length of the call's id: whatever stands in it, no two keys are the same text.
   const keyOf = (peer: string, port: string | number, call: string) =>
-    JSON.stringify([peer, port, call]);
+    `${port} ${call.length} ${call} ${peer}`;
   const put = (key: string, rule: FlatEvent) => {
     const list = index.get(key);
     if (list === undefined) index.set(key, [rule]);
