@@ -32,6 +32,8 @@ export interface Asked {
 }
 
 const PAGE = 5;
+/** Values of one argument that are tried: one's own, and another's. */
+const VALUES_MAX = 2;
 /** Arguments that a field can't do without though the schema does not say so. */
 const NEEDED = new Set(['Query.triage.session', 'Query.activity.from']);
 /** Fields that find nothing by the values at hand: types behind them have other ways. */
@@ -58,7 +60,7 @@ function literal(
     });
   }
   const named = of(name, ...at);
-  if (named.length > 0) return [...named];
+  if (named.length > 0) return named.slice(0, VALUES_MAX);
   switch (getNamedType(bare).name) {
     case 'Int':
     case 'Long':

@@ -116,12 +116,13 @@ describe('every field and argument', () => {
     const answered = new Set<string>();
     const failed = new Map<string, string>();
     let own = 0;
-    for (const { what, query, fields, tried } of asked)
+    for (const [index, { what, query, fields, tried }] of asked.entries())
       for (const [who, other, service] of [
         [TENANT, OTHER_TENANT, ours],
         [OTHER_TENANT, TENANT, theirs],
       ] as const) {
-        if (tried && who === OTHER_TENANT) continue;
+        // Both ways round now and then; one way for all.
+        if (who === OTHER_TENANT && (tried || index % 4 !== 0)) continue;
         const answer = await service.ask(query);
         const text = told(answer);
         expect(text.includes(other), `${what} as ${who}: ${query}\n${text}`).toBe(false);
