@@ -50,6 +50,8 @@ const FLUSH_IDLE_MS = 5;
 const FLUSH_AGE_MS = 50;
 /** How long ends are waited for when no process has the filter any more. */
 const LAST_ENDS_MS = 200;
+/** The filter is let go of early in a process's end; what it leaves (mounts) may take a while. */
+const LAST_ENDS_ROUNDS_MAX = 50;
 /** At the stop this many calls that wait already are still recorded. */
 const STOP_DRAIN_MAX = 10_000;
 const ENOSYS = 38;
@@ -228,6 +230,7 @@ function run(
   const ready = (index: number) => fds.readInt16LE(index * POLL_BYTES + 6);
   const ignore = (index: number) => fds.writeInt32LE(-1, index * POLL_BYTES);
   let usersGone = false;
+  let rounds = 0;
   for (;;) {
     const waiting = usersGone ? LAST_ENDS_MS : writer.pending() ? FLUSH_IDLE_MS : -1;
     const count = libc.poll(fds, sources.length, waiting);
@@ -250,7 +253,9 @@ function run(
       if (readMessage(libc, CONTROL_FD) !== 'stop') process.exit(1);
       stop(libc, launched.listener, listener, processes, writer, phase);
     }
-    if (usersGone && (count === 0 || processes.known() === 0)) {
+    const mainGone = processes.mainStatus() !== undefined || rounds > LAST_ENDS_ROUNDS_MAX;
+    if (usersGone) rounds++;
+    if (usersGone && mainGone && (count === 0 || processes.known() === 0)) {
       begin();
       processes.sweep();
       phase.mainExit(processes.mainStatus());

@@ -7,6 +7,8 @@
 
 /* How long ends are waited for when no process has the filter any more. */
 #define LAST_ENDS_MS 200
+/* The filter is let go of early in a process's end; what it leaves (mounts) may take a while. */
+#define LAST_MAIN_MS 10000
 /* At the stop, calls that wait already are still recorded, for at most so long. */
 #define STOP_DRAIN_MS 2000
 /* Ends wait this long for company, unless a call comes before: each wakes this thread else. */
@@ -158,7 +160,7 @@ static int sleep_ms(bool ends_wait) {
 /* The second thread: it waits for everything but calls. */
 static void *attend(void *unused) {
   static struct epoll_event events[EVENTS_MAX];
-  double flushed_ms = 0;
+  double flushed_ms = 0, gone_ms = 0;
   bool ends_wait = false;
   (void)unused;
   for (;;) {
@@ -198,7 +200,9 @@ static void *attend(void *unused) {
       flushed_ms = ms_of(&now);
     }
     if (recording && shared->tail == shared->head) kicked = false;
-    if (recording && users_gone && (count == 0 || known_count == 0)) finish();
+    if (users_gone && gone_ms == 0) gone_ms = ms_of(&now);
+    bool over = main_gone || ms_of(&now) - gone_ms > LAST_MAIN_MS;
+    if (recording && users_gone && over && (count == 0 || known_count == 0)) finish();
     if (stop) read_control();
     pthread_mutex_unlock(&lock);
   }
