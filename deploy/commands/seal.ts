@@ -6,9 +6,7 @@ import {
   type Log,
   type Meter,
   type Part,
-  parseVerifierKey,
   type Random,
-  SIGNATURE_COSIGNATURE_V1,
   SIGNATURE_ED25519,
   type Store,
 } from '#schemas';
@@ -23,6 +21,7 @@ import {
   type WitnessAddress,
 } from '../../ingest/seal/witnesses.ts';
 import { isLoopbackHost } from '../../query/access/guard.ts';
+import { witnessOf } from '../evidence/keys.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts, UsageError } from '../process/lifecycle.ts';
 import { lockDir } from '../process/lock.ts';
@@ -35,19 +34,6 @@ export const SEAL_PORT = 4561;
 const KEY_FILE = 'log.key';
 /** The longest answer of a witness that is read. */
 const ANSWER_BYTES_MAX = 64 * 1024;
-
-/** `URL=VKEY` of a flag: where a witness is, and the key that its cosignatures must have. */
-export function witnessOf(text: string): WitnessAddress {
-  const at = text.indexOf('=');
-  const [url, vkey] = [text.slice(0, Math.max(at, 0)), text.slice(at + 1)];
-  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
-    throw new UsageError(`--witness ${text}: give http://HOST:PORT=VKEY`);
-  const key = parseVerifierKey(vkey);
-  if (!key.ok) throw new UsageError(`--witness ${url}: ${key.what}`);
-  if (key.value.type !== SIGNATURE_COSIGNATURE_V1)
-    throw new UsageError(`--witness ${url}: its key is no witness’s (type 4, cosignature/v1)`);
-  return { url: url.replace(/\/+$/, ''), key: key.value };
-}
 
 /** One POST; the answer is read up to a bound. Rejects where there is none in time. */
 export const httpPost: Post = async (url, body, timeoutMs) => {

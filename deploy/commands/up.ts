@@ -14,6 +14,7 @@ import { refuseForeignFrames } from '../access/frames.ts';
 import { accessDir } from '../access/local.ts';
 import { type OpenAccess, openAccess } from '../access/open.ts';
 import { ACCESS_FLAGS, type AccessSettings, accessSettings } from '../access/settings.ts';
+import { witnessOf } from '../evidence/keys.ts';
 import { migrate } from '../migrate.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts } from '../process/lifecycle.ts';
@@ -35,7 +36,7 @@ import {
   tenant,
 } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
-import { openSeal, type Seal, witnessOf } from './seal.ts';
+import { openSeal, type Seal } from './seal.ts';
 
 export interface UpOptions {
   readonly data: string;

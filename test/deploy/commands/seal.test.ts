@@ -5,8 +5,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { signerOf } from '#schemas';
-import { httpPost, seal, witnessOf } from '../../../deploy/commands/seal.ts';
+import { httpPost, seal } from '../../../deploy/commands/seal.ts';
 import { witness } from '../../../deploy/commands/witness.ts';
+import { witnessOf } from '../../../deploy/evidence/keys.ts';
 import { lockDir } from '../../../deploy/process/lock.ts';
 
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'telltale-seal-command-'));
