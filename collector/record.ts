@@ -54,6 +54,8 @@ export interface RecordDeps {
   /** Makes the agent's channels; they put their drafts into `sink`. */
   readonly channels?: (sink: (drafts: readonly Draft[]) => void) => Channels;
   readonly settings: Readonly<Record<string, string>>;
+  /** Takes secrets out of a draft before it is numbered. */
+  readonly redact?: (draft: Draft) => Draft;
   /** How long to go on shipping after the end before the rest is left in the spool. */
   readonly drainMsMax: number;
 }
@@ -69,7 +71,10 @@ export interface Recorded {
 export async function record(deps: RecordDeps, command: Command): Promise<Recorded> {
   const { spool, shipper, clock, random, log, meter } = deps;
   const session = openSession(
-    { spool, clock, random, log, meter },
+    {
+      ...{ spool, clock, random, log, meter },
+      ...(deps.redact === undefined ? {} : { redact: deps.redact }),
+    },
     { commandArgs: command.argv, cwd: command.cwd, settings: deps.settings },
   );
   shipper.start();

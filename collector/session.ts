@@ -54,13 +54,15 @@ interface SessionDeps {
   readonly log: Log;
   readonly meter: Meter;
   readonly settings?: SessionSettings;
+  /** Takes secrets out of a draft before it is numbered. */
+  readonly redact?: (draft: Draft) => Draft;
 }
 
 /** Opens the stream: writes session.open and starts its heartbeat. */
 export function openSession(deps: SessionDeps, open: OpenFields): Session {
   const { spool, clock, log, meter } = deps;
   const settings = deps.settings ?? SESSION_DEFAULTS;
-  const stamper = createStamper(spool.identity, clock, deps.random);
+  const stamper = createStamper(spool.identity, clock, deps.random, deps.redact);
   let sinceCheckpoint = 0;
   let dropped = 0;
   let closed = false;

@@ -70,8 +70,16 @@ function createSalts(random: Random): () => string {
   };
 }
 
-/** Makes the stamper of a new stream. The same clock, random bytes and drafts give the same events. */
-export function createStamper(identity: StreamIdentity, clock: Clock, random: Random): Stamper {
+/**
+ * Makes the stamper of a new stream. The same clock, random bytes and drafts give the same events.
+ * `redact` sees each draft first: what it takes out is in no event.
+ */
+export function createStamper(
+  identity: StreamIdentity,
+  clock: Clock,
+  random: Random,
+  redact: (draft: Draft) => Draft = (draft) => draft,
+): Stamper {
   const { agent, host, user, tenant, session_id, stream_id } = identity;
   const shared = Object.fromEntries(
     Object.entries({ agent, host, user, tenant, session_id, stream_id }).filter(
@@ -131,7 +139,7 @@ export function createStamper(identity: StreamIdentity, clock: Clock, random: Ra
   function stamp(draft: Draft): StampedEvent {
     if (closed) throw new Error(`${draft.kind} behind the close of its stream`);
     const salt = nextSalt();
-    let fitted = fitDraft(draft);
+    let fitted = fitDraft(redact(draft));
     for (;;) {
       const decoded = validate(complete(fitted, salt));
       let event = decoded.ok ? decoded.event : invalid(draft, decoded.faults, salt);

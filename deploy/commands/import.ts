@@ -12,6 +12,7 @@ import {
 } from '../../collector/agents/import/session.ts';
 import { type Adapter, findAdapter, UnknownAgentError } from '../../collector/agents/index.ts';
 import { systemDisk } from '../../collector/disk.ts';
+import { createRedactor } from '../../collector/redact.ts';
 import { openSession } from '../../collector/session.ts';
 import { createShipper, openTransport } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
@@ -19,6 +20,7 @@ import { createClock, systemRandom } from '../process/clock.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { terminalLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
+import { redactionKey } from '../redaction.ts';
 import { destination, integerOf, spoolDir, tenant } from '../settings.ts';
 import { opencodeLines } from './import-sqlite.ts';
 
@@ -166,7 +168,10 @@ export async function importFiles(options: ImportOptions): Promise<Imported> {
   shipper.start();
   try {
     const recording = openSession(
-      { spool, clock, random: systemRandom, log, meter },
+      {
+        ...{ spool, clock, random: systemRandom, log, meter },
+        redact: createRedactor({ key: redactionKey(options.spool), content: 'full' }),
+      },
       {
         commandArgs: ['telltale', 'import', ...files.map(({ name }) => name)],
         cwd: '/',

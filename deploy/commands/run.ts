@@ -7,6 +7,7 @@ import { createAgentChannels } from '../../collector/agents/channels.ts';
 import { findAdapter, UnknownAgentError } from '../../collector/agents/index.ts';
 import { systemDisk } from '../../collector/disk.ts';
 import { type Command, type Recorded, record } from '../../collector/record.ts';
+import { createRedactor } from '../../collector/redact.ts';
 import { createLadder, RUNGS, type RungName } from '../../collector/sensors/ladder.ts';
 import { secretPaths } from '../../collector/sensors/secrets.ts';
 import { createShipper, openTransport } from '../../collector/ship.ts';
@@ -17,6 +18,7 @@ import { uuidv7 } from '../process/ids.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { terminalLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
+import { type ContentPolicy, contentPolicyOf, redactionKey } from '../redaction.ts';
 import { destination, integerOf, nativeHelper, spoolDir, tenant } from '../settings.ts';
 import { shipLeftovers } from './collect.ts';
 
@@ -44,6 +46,8 @@ export interface RunOptions {
   readonly sensor?: RungName;
   /** More files and directories whose reads are told. */
   readonly secrets?: readonly string[];
+  /** Whether prompts, answers, arguments and outputs are kept; `full` unless it is said. */
+  readonly content?: ContentPolicy;
 }
 
 /** Splits at the first `--`: what stands behind it is the command, untouched. */
@@ -59,6 +63,7 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
   const log = terminalLog(options.verbose);
   const clock = createClock();
   const meter = createMeter();
+  const content = options.content ?? 'full';
   const adapter = findAdapter(options.agent, options.command.argv);
   const identity: StreamIdentity = {
     tenant: options.tenant,
@@ -101,8 +106,9 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
         log,
         meter,
         sensor,
+        redact: createRedactor({ key: redactionKey(options.spool), content }),
         ...(channels === undefined ? {} : { channels }),
-        settings: { agent: adapter?.name ?? 'none', to: options.to },
+        settings: { agent: adapter?.name ?? 'none', to: options.to, content },
         drainMsMax: options.drainMs,
       },
       options.command,
@@ -139,6 +145,7 @@ export async function run(args: string[]): Promise<number> {
       'drain-ms': { type: 'string' },
       sensor: { type: 'string', default: 'auto' },
       secret: { type: 'string', multiple: true, default: [] },
+      content: { type: 'string', default: 'full' },
       verbose: { type: 'boolean', default: false },
     },
   });
@@ -152,6 +159,7 @@ export async function run(args: string[]): Promise<number> {
     verbose: values.verbose,
     sensor: rungOf(values.sensor),
     secrets: values.secret,
+    content: contentPolicyOf(values.content),
     ...(values.agent === undefined ? {} : { agent: values.agent }),
   };
   const log = terminalLog(options.verbose);
