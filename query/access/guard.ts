@@ -6,6 +6,7 @@
  * The last hook has each answer in its hands before the first byte of it is sent, whatever route it
  * is from, so a route that records nothing can't be written.
  */
+import { setMaxListeners } from 'node:events';
 import { finished, type Readable } from 'node:stream';
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -68,6 +69,8 @@ const keyOf = ({ tenant, id, by }: Viewer) => JSON.stringify([tenant, id, by]);
 /** Aborted when the caller goes away before it is answered. */
 function signalOf(request: FastifyRequest, reply: FastifyReply): AbortSignal {
   const abort = new AbortController();
+  // One listener a statement, and how many statements a request may run is bounded elsewhere.
+  setMaxListeners(0, abort.signal);
   request.raw.once('close', () => {
     if (!reply.raw.writableEnded && request.raw.destroyed && reply.raw.destroyed) abort.abort();
   });
