@@ -6,6 +6,12 @@
  */
 import { createHmac } from 'node:crypto';
 import { type Draft, kindSpec, words } from '#schemas';
+import {
+  atPaths,
+  type Configured,
+  createExpressions,
+  NOTHING_CONFIGURED,
+} from './redact/configured.ts';
 import type { Finding } from './redact/rules.ts';
 import { createScan } from './redact/scan.ts';
 
@@ -16,6 +22,7 @@ export type ContentPolicy = (typeof CONTENT_POLICIES)[number];
 export interface RedactorDeps {
   readonly key: Buffer;
   readonly content: ContentPolicy;
+  readonly configured?: Configured;
 }
 
 const HASH_HEX = 16;
@@ -40,8 +47,11 @@ const SECRET_NAME =
 const MARKED = /^\[redacted:[a-z0-9-]{1,64}:[0-9a-f]{16}\]$/;
 
 /** Makes the function that a session passes each draft through. */
-export function createRedactor({ key, content }: RedactorDeps): (draft: Draft) => Draft {
-  const scan = createScan();
+export function createRedactor(deps: RedactorDeps): (draft: Draft) => Draft {
+  const { key, content, configured = NOTHING_CONFIGURED } = deps;
+  const expressions = createExpressions(configured.expressions);
+  const scan = createScan((text) => [...expressions(text), ...atPaths(text, configured.paths)]);
+  const wholeFields = new Set(configured.fields);
   let count = 0;
 
   const hashOf = (text: string) =>
@@ -98,15 +108,25 @@ export function createRedactor({ key, content }: RedactorDeps): (draft: Draft) =
     return replace(value, found);
   }
 
-  function cleanMap(value: object): unknown {
+  function cleanMap(field: string, value: object): unknown {
     const out: Record<string, unknown> = Object.create(null);
-    for (const [name, item] of Object.entries(value)) out[clean(name)] = cleanEntry(name, item);
+    for (const [name, item] of Object.entries(value))
+      out[clean(name)] = wholeFields.has(`${field}.${name}`)
+        ? mark('field', words(item))
+        : cleanEntry(name, item);
     return { ...out };
   }
 
-  function cleanField(value: unknown, shape: string): unknown {
+  function cleanField(name: string, value: unknown, shape: string): unknown {
+    if (wholeFields.has(name)) {
+      if (shape === 'map') return { redacted: mark('field', words(value)) };
+      return Array.isArray(value)
+        ? value.map((item) => mark('field', words(item)))
+        : mark('field', words(value));
+    }
     if (Array.isArray(value) && shape === 'list') return cleanList(value);
-    if (typeof value === 'object' && value !== null && shape === 'map') return cleanMap(value);
+    if (typeof value === 'object' && value !== null && shape === 'map')
+      return cleanMap(name, value);
     return cleanValue(value);
   }
 
@@ -131,7 +151,7 @@ export function createRedactor({ key, content }: RedactorDeps): (draft: Draft) =
       }
       if (typeof value !== 'string' && typeof value !== 'object') continue;
       count = 0;
-      const cleaned = cleanField(value, field?.shape ?? 'text');
+      const cleaned = cleanField(name, value, field?.shape ?? 'text');
       if (count === 0) continue;
       out[name] = cleaned;
       altered.push(`${name}:redacted:${count}`);

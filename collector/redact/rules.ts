@@ -100,6 +100,11 @@ const OWN: readonly RuleFacts[] = [
   },
 ];
 
+/** Values that only stand for one: a variable, or a scheme that no secret follows. */
+const OWN_ALLOWED: Allowlist = {
+  regexes: ['^\\$\\{?[A-Za-z_]+\\}?$', '^`?(?i:bearer|basic|token|string)$'],
+};
+
 /** Shannon's entropy in bits a character, as gitleaks has it. */
 export function entropyOf(text: string): number {
   const counts = new Map<string, number>();
@@ -182,7 +187,7 @@ export function secretRules(): readonly SecretRule[] {
     rules: readonly RuleFacts[];
   };
   return [
-    ...OWN.map((rule) => createRule(rule, [])),
+    ...OWN.map((rule) => createRule(rule, [OWN_ALLOWED])),
     ...facts.rules.map((rule) => createRule(rule, [facts.allowlist])),
   ];
 }

@@ -7,6 +7,7 @@ import { createAgentChannels } from '../../collector/agents/channels.ts';
 import { findAdapter, UnknownAgentError } from '../../collector/agents/index.ts';
 import { systemDisk } from '../../collector/disk.ts';
 import { type Command, type Recorded, record } from '../../collector/record.ts';
+import type { Configured } from '../../collector/redact/configured.ts';
 import { createRedactor } from '../../collector/redact.ts';
 import { createLadder, RUNGS, type RungName } from '../../collector/sensors/ladder.ts';
 import { secretPaths } from '../../collector/sensors/secrets.ts';
@@ -18,7 +19,12 @@ import { uuidv7 } from '../process/ids.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { terminalLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
-import { type ContentPolicy, contentPolicyOf, redactionKey } from '../redaction.ts';
+import {
+  type ContentPolicy,
+  configuredRedaction,
+  contentPolicyOf,
+  redactionKey,
+} from '../redaction.ts';
 import { destination, integerOf, nativeHelper, spoolDir, tenant } from '../settings.ts';
 import { shipLeftovers } from './collect.ts';
 
@@ -48,6 +54,8 @@ export interface RunOptions {
   readonly secrets?: readonly string[];
   /** Whether prompts, answers, arguments and outputs are kept; `full` unless it is said. */
   readonly content?: ContentPolicy;
+  /** What is secret beside what the rules know. */
+  readonly configured?: Configured;
 }
 
 /** Splits at the first `--`: what stands behind it is the command, untouched. */
@@ -106,7 +114,11 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
         log,
         meter,
         sensor,
-        redact: createRedactor({ key: redactionKey(options.spool), content }),
+        redact: createRedactor({
+          key: redactionKey(options.spool),
+          content,
+          ...(options.configured === undefined ? {} : { configured: options.configured }),
+        }),
         ...(channels === undefined ? {} : { channels }),
         settings: { agent: adapter?.name ?? 'none', to: options.to, content },
         drainMsMax: options.drainMs,
@@ -146,6 +158,7 @@ export async function run(args: string[]): Promise<number> {
       sensor: { type: 'string', default: 'auto' },
       secret: { type: 'string', multiple: true, default: [] },
       content: { type: 'string', default: 'full' },
+      redact: { type: 'string' },
       verbose: { type: 'boolean', default: false },
     },
   });
@@ -160,6 +173,7 @@ export async function run(args: string[]): Promise<number> {
     sensor: rungOf(values.sensor),
     secrets: values.secret,
     content: contentPolicyOf(values.content),
+    ...(values.redact === undefined ? {} : { configured: configuredRedaction(values.redact) }),
     ...(values.agent === undefined ? {} : { agent: values.agent }),
   };
   const log = terminalLog(options.verbose);

@@ -11,7 +11,7 @@ import { createShipper } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
 import { createClock, systemRandom } from '../../deploy/process/clock.ts';
 import { uuidv7 } from '../../deploy/process/ids.ts';
-import { redactionKey } from '../../deploy/redaction.ts';
+import { configuredRedaction, redactionKey } from '../../deploy/redaction.ts';
 import { fakeLog, fakeMeter } from '../fakes/ports.ts';
 
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'telltale-redact-'));
@@ -168,6 +168,44 @@ it('keeps of long texts only what the policy says', () => {
   const none = createRedactor({ key, content: 'none' })(draft({ kind: 'prompt', prompt: 'hello' }));
   expect(strings(none)).not.toContain('hello');
   expect((none as { prompt?: string }).prompt).toBeUndefined();
+});
+
+describe('what a user configures', () => {
+  const file = path.join(dir, 'redact.yaml');
+  it('is redacted: fields, entries, places in JSON, expressions', () => {
+    fs.writeFileSync(
+      file,
+      [
+        'fields: [conversation_id, attrs.who]',
+        'paths: ["login.pin", "**.ssn", "list.*.x"]',
+        "expressions: [{ id: ticket, regex: 'TCK-([0-9]{4})' }]",
+      ].join('\n'),
+    );
+    const own = createRedactor({ key, content: 'full', configured: configuredRedaction(file) });
+    const given = {
+      login: { pin: 4711, name: 'Eve' },
+      a: [{ b: { ssn: 'x"9' } }],
+      list: [{ x: 'q1', y: 'kept' }],
+    };
+    const before = draft({
+      kind: 'tool.call',
+      conversation_id: 'conv-1',
+      attrs: { who: 'Ann', other: 'Bob' },
+      arguments: JSON.stringify(given),
+      command: 'close TCK-1234',
+    });
+    const redacted = own(before);
+    const text = strings(redacted);
+    for (const gone of ['conv-1', 'Ann', '4711', 'x\\\\\\"9', 'q1', '1234'])
+      expect(text.replace(/:[0-9a-f]{16}\]/g, ''), gone).not.toContain(gone);
+    for (const kept of ['Bob', 'Eve', 'kept', 'TCK-']) expect(text).toContain(kept);
+    expect(own(redacted)).toEqual(redacted);
+  });
+
+  it('is refused with all that is wrong with it', () => {
+    fs.writeFileSync(file, 'fields: [nope]\npath: 1\nexpressions: [{ id: x, regex: "(?=a)" }]');
+    expect(() => configuredRedaction(file)).toThrow(/path: not known.*nope.*look-around/);
+  });
 });
 
 describe('no false alarm', () => {
