@@ -28,9 +28,9 @@ export interface RedactorDeps {
 const HASH_HEX = 16;
 /** The protocol's own: keys are public, and a changed time or kind would be no event. */
 const UNTOUCHED = new Set(['kind', 'ts', 'source', 'assurance', 'public_key', 'schema_version']);
-/** An argument that says: the next one is a secret. */
+/** An argument that says: the next one, or the rest of this one, is a secret. */
 const SECRET_FLAG =
-  /^--?[\w-]{0,40}(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key)$/i;
+  /^--?[\w-]{0,40}(?:password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key)(?:$|=)/i;
 /** Programs whose short flag says so. */
 const SHORT_FLAGS: Readonly<Record<string, string>> = {
   curl: '-u',
@@ -91,7 +91,10 @@ export function createRedactor(deps: RedactorDeps): (draft: Draft) => Draft {
     return items.map((item, index) => {
       const before = items[index - 1];
       if (typeof item !== 'string' || typeof before !== 'string') return cleanValue(item);
-      if (SECRET_FLAG.test(before) && !item.startsWith('-')) return mark('flag-secret', item);
+      const own = SECRET_FLAG.exec(item)?.[0];
+      if (own?.endsWith('=')) return own + mark('flag-secret', item.slice(own.length));
+      if (SECRET_FLAG.test(before) && !before.includes('=') && !item.startsWith('-'))
+        return mark('flag-secret', item);
       if (before === short && isLogin) return mark('flag-secret', item);
       return clean(item);
     });

@@ -20,7 +20,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   run: {
     summary: 'record a session; exits with the command’s code',
     usage:
-      'run [--agent NAME] [--sensor auto|seccomp|ptrace|none] [--secret PATH] [--to URL|kafka://HOST:PORT,…] [--tenant NAME] -- COMMAND …',
+      'run [--agent NAME] [--sensor auto|seccomp|ptrace|none] [--secret PATH] [--redact FILE] [--content full|hash|none] [--to URL|kafka://HOST:PORT,…] [--tenant NAME] -- COMMAND …',
     load: async () => (await import('./commands/run.ts')).run,
   },
   timeline: {

@@ -81,7 +81,7 @@ const OWN: readonly RuleFacts[] = [
   },
   {
     id: 'flag-secret',
-    regex: `(?i)(?:^|\\s)--?[\\w-]{0,40}(?:${NAMES})(?:=|\\s{1,4})("[^"]+"|'[^']+'|[^\\s"'-][^\\s"']*)`,
+    regex: `(?i)(?:^|\\s)--?[\\w-]{0,40}(?:${NAMES})(?:=|\\s{1,4})(?:"([^"]+)"|'([^']+)'|([^\\s"';|&()<>-][^\\s"';|&()<>]*))`,
     keywords: ['password', 'passwd', 'passphrase', 'pwd', 'secret', 'token', 'key'],
   },
   {
@@ -165,9 +165,10 @@ function createRule(facts: RuleFacts, shared: readonly Allowlist[]): SecretRule 
       const found: Finding[] = [];
       while (matcher.find()) {
         const groups = matcher.groupCount();
-        let group = facts.secretGroup ?? (isOwn && groups > 0 ? 1 : 0);
+        let group = facts.secretGroup ?? 0;
+        const unitsMin = isOwn ? 1 : SECRET_UNITS_MIN;
         for (let at = 1; group === 0 && at <= groups; at++)
-          if ((matcher.group(at) ?? '').length >= SECRET_UNITS_MIN) group = at;
+          if ((matcher.group(at) ?? '').length >= unitsMin) group = at;
         const secret = matcher.group(group) ?? '';
         if (secret === '') continue;
         if (facts.entropy !== undefined && entropyOf(secret) <= facts.entropy) continue;

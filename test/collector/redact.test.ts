@@ -144,6 +144,7 @@ describe('marks', () => {
       fc.property(word, word, (a, b) => {
         expect(markOf(a) === markOf(b)).toBe(a === b);
         expect(strings(redact(exec('x', `--token=${a}`)))).toContain(markOf(a));
+        expect(strings(redact(exec('sh', '-c', `x --token ${a}; y`)))).toContain(markOf(a));
       }),
       { numRuns: 50 },
     );
