@@ -5,7 +5,7 @@
  *
  *     node --conditions=telltale-source --import tsx test/bench/detect-noise.ts
  *
- * A build needs its tools; one that is not there is said and left out. Trap: events are a millisecond
+ * A build that fails, for want of its tools say, is said and left out. Trap: events are a millisecond
  * apart, so more of them are within a rule's time than were.
  */
 import fs from 'node:fs';
@@ -14,13 +14,20 @@ import path from 'node:path';
 import { createBacktest, createRuleSet, createViews, type Draft, decode } from '#schemas';
 import { SHIPPED_RULES } from '../../deploy/rules/detection.ts';
 import { readRuleFolder } from '../../deploy/rules/folder.ts';
-import { here, recordRun } from '../collector/sensors/recorder.ts';
+import { BASE_ENV, here, recordRun } from '../collector/sensors/recorder.ts';
 import { say } from './ingest/measure.ts';
 import { captured } from './ingest/recorded.ts';
 import { recordDrafts, steppingClock } from './workload.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const START_NS = 1_764_000_000_000_000_000n;
+
+/** With the very Node that runs this, wherever it is installed. */
+const ENV = {
+  ...BASE_ENV,
+  PATH: `${path.dirname(process.execPath)}:${BASE_ENV.PATH}`,
+  HOME: os.homedir(),
+};
 
 /** What developers do all day, each as a script of a shell in a folder of its own. */
 const BUILDS: Readonly<Record<string, string>> = {
@@ -59,8 +66,9 @@ const sessions: { name: string; drafts: readonly Draft[] }[] = [...captured()];
 for (const [name, script] of here ? Object.entries(BUILDS) : []) {
   const cwd = fs.mkdtempSync(path.join(os.tmpdir(), 'telltale-noise-'));
   try {
-    const { drafts } = await recordRun(['bash', '-c', script], { cwd });
-    sessions.push({ name, drafts });
+    const { drafts, exit } = await recordRun(['bash', '-c', script], { cwd, env: ENV });
+    if (exit.code === 0) sessions.push({ name, drafts });
+    else say(`SKIPPED ${name}: it failed (${JSON.stringify(exit)}), so no build was recorded`);
   } catch (error) {
     say(`SKIPPED ${name}: ${error}`);
   } finally {

@@ -29,7 +29,8 @@ describe.skipIf('skip' in kafka)('the topic of alerts', () => {
   });
 
   function sinkTo(topic: string, over: Partial<TopicSinkSettings> = {}) {
-    const [log, meter, delivered] = [fakeLog(), fakeMeter(), [] as Alert[]];
+    const [log, meter] = [fakeLog(), fakeMeter()];
+    const [delivered, withdrawn]: [Alert[], Alert[]] = [[], []];
     const sink = createTopicSink(
       { ...TOPIC_SINK_DEFAULTS, retryMsMin: 200, retryMsMax: 500, ...over, brokers, topic },
       {
@@ -37,11 +38,12 @@ describe.skipIf('skip' in kafka)('the topic of alerts', () => {
         meter,
         clock: createClock(),
         link,
-        delivered: (_name, alerts) => void delivered.push(...alerts),
+        delivered: (_name, alerts, what) =>
+          void (what === 'raised' ? delivered : withdrawn).push(...alerts),
       },
     );
     started.push(sink);
-    return { sink, log, meter, delivered };
+    return { sink, log, meter, delivered, withdrawn };
   }
 
   async function received(topic: string, count: number): Promise<Received[]> {
@@ -76,7 +78,7 @@ describe.skipIf('skip' in kafka)('the topic of alerts', () => {
   it('delivers each alert once, keyed by its session, those of a session in order', async () => {
     const topic = uniqueName('alerts');
     await createTopic(client(brokers), { topic, numPartitions: 3 });
-    const { sink, meter, delivered } = sinkTo(topic);
+    const { sink, meter, delivered, withdrawn } = sinkTo(topic);
     const alerts = Array.from({ length: 30 }, (_, at) =>
       alertAt(at, { session_id: `0193a5e0-0000-7000-8000-00000000000${at % 7}` }),
     );
@@ -97,6 +99,7 @@ describe.skipIf('skip' in kafka)('the topic of alerts', () => {
     expect(ofFirst.map(({ value }) => value.type)).toEqual(['alert.raised', 'alert.withdrawn']);
     await until(() => meter.counts.get('telltale.alerts.delivered') === 31);
     expect(delivered).toHaveLength(30);
+    expect(withdrawn).toEqual(alerts.slice(0, 1));
   });
 
   it('waits for a topic that is not there yet, says so once, and delivers then', async () => {

@@ -40,7 +40,8 @@ async function receiver(statuses: readonly number[], headers: Record<string, str
 }
 
 function webhookTo(url: string, over: Partial<WebhookSettings> = {}) {
-  const [log, meter, delivered] = [fakeLog(), fakeMeter(), [] as Alert[]];
+  const [log, meter] = [fakeLog(), fakeMeter()];
+  const [delivered, withdrawn]: [Alert[], Alert[]] = [[], []];
   const hook = createWebhook(
     { ...WEBHOOK_DEFAULTS, url, secret: 'whsec_c2VjcmV0', ...over },
     {
@@ -48,10 +49,11 @@ function webhookTo(url: string, over: Partial<WebhookSettings> = {}) {
       meter,
       clock: fakeClock(),
       link,
-      delivered: (_sink, alerts) => void delivered.push(...alerts),
+      delivered: (_sink, alerts, what) =>
+        void (what === 'raised' ? delivered : withdrawn).push(...alerts),
     },
   );
-  return { hook, log, meter, delivered };
+  return { hook, log, meter, delivered, withdrawn };
 }
 
 async function until(done: () => boolean): Promise<void> {
@@ -71,7 +73,7 @@ describe('webhook', () => {
 
   it('delivers in order, with a signature over what was sent', async () => {
     const { requests, url } = await receiver([204]);
-    const { hook, delivered } = webhookTo(url);
+    const { hook, delivered, withdrawn } = webhookTo(url);
     hook.raise([alertAt(0), alertAt(1)]);
     hook.withdraw([alertAt(0)]);
     await hook.start();
@@ -91,6 +93,7 @@ describe('webhook', () => {
       expect(headers['webhook-signature']).toBe(signature);
     }
     expect(delivered).toEqual([alertAt(0), alertAt(1)]);
+    expect(withdrawn).toEqual([alertAt(0)]);
   });
 
   it('tries again with the same id until the receiver takes it', async () => {
