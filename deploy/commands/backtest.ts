@@ -5,7 +5,7 @@ import { hunt } from '../../query/hunt.ts';
 import type { Span } from '../../query/hunt-plan.ts';
 import { parseTime, timeText } from '../../query/render.ts';
 import { escapeText } from '../../query/timeline/escape.ts';
-import { authorizationFor } from '../access/credentials.ts';
+import { authorizationFor, NO_TOKEN } from '../access/credentials.ts';
 import { withAccess } from '../access/direct.ts';
 import { createClock } from '../process/clock.ts';
 import { UsageError } from '../process/lifecycle.ts';
@@ -92,6 +92,7 @@ async function overService(base: string, folders: readonly string[], span: Span)
   }).catch((cause) => {
     throw new Error(`no telltale answers at ${base}: say --to URL or --store URL`, { cause });
   });
+  if (response.status === 401) throw new Error(`${base} does not know you: ${NO_TOKEN}`);
   const body = (await response.json()) as {
     data?: { backtest: Answer };
     errors?: readonly { message: string }[];
