@@ -2,6 +2,7 @@
  * Settings, parsed once at the edge: flags first, then environment, then defaults. The only place
  * beside the commands that reads `process.env`. All faults of a command line are reported together.
  */
+import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { ALERTS_TOPIC } from '#schemas';
@@ -30,7 +31,28 @@ export const dataDir = (): string =>
   env.TELLTALE_DATA ?? path.join(env.XDG_DATA_HOME ?? path.join(home, '.local/share'), 'telltale');
 
 export const destination = (): string => env.TELLTALE_TO ?? DEFAULT_URL;
-export const storeUrl = (): string | undefined => env.TELLTALE_STORE;
+
+/**
+ * The store's address, with the password of `TELLTALE_STORE_PASSWORD_FILE` where that is set. Throws
+ * a `UsageError` that names the file, where it can't be read or the address takes no password.
+ */
+export function storeUrl(): string | undefined {
+  const [store, file] = [env.TELLTALE_STORE, env.TELLTALE_STORE_PASSWORD_FILE];
+  if (store === undefined || file === undefined || file === '') return store;
+  if (!URL.canParse(store) || !/^https?:$/.test(new URL(store).protocol))
+    throw new UsageError('TELLTALE_STORE_PASSWORD_FILE: TELLTALE_STORE must be an http(s):// URL');
+  const url = new URL(store);
+  try {
+    url.password = encodeURIComponent(fs.readFileSync(file, 'utf8').trimEnd());
+  } catch (error) {
+    const why = (error as NodeJS.ErrnoException).code ?? String(error);
+    throw new UsageError(`TELLTALE_STORE_PASSWORD_FILE ${file}: can't be read (${why})`);
+  }
+  if (url.password === '' || url.username === '')
+    throw new UsageError(`${file}: a user in TELLTALE_STORE and a password in the file are needed`);
+  return url.href;
+}
+
 export const tenant = (): string => env.TELLTALE_TENANT ?? DEFAULT_TENANT;
 export const logLevel = (): string => env.TELLTALE_LOG ?? 'info';
 export const brokers = (): string | undefined => env.KAFKA_BROKERS;
