@@ -50,11 +50,16 @@ function sessionOf(dir: string, call: Call): Session {
   );
   // Last, because a read-only session takes no more settings.
   settings.sort(([a], [b]) => Number(a === 'readonly') - Number(b === 'readonly'));
-  for (const [name, value] of [...call.params, ...settings]) {
-    if (!/^\w+$/.test(name)) throw new Error(`bad parameter ${name}`);
-    session.query(`SET ${name} = ${quote(value)}`);
+  try {
+    for (const [name, value] of [...call.params, ...settings]) {
+      if (!/^\w+$/.test(name)) throw new Error(`bad parameter ${name}`);
+      session.query(`SET ${name} = ${quote(value)}`);
+    }
+    return session;
+  } catch (error) {
+    session.close();
+    throw error;
   }
-  return session;
 }
 
 function exception(error: unknown): { code: string; text: string } {
@@ -112,8 +117,7 @@ export interface Bridge {
 /** `port` 0 takes any free one. */
 export async function startBridge(dir: string, port = 0): Promise<Bridge> {
   const control = new Session(dir);
-  const server = http.createServer(async (request, out) => {
-    if (request.url === '/ping') return void out.end('Ok.\n');
+  const serve = async (request: http.IncomingMessage, out: http.ServerResponse) => {
     const marker = `bridge:${randomUUID()}`;
     const kill = () => {
       const text = `KILL QUERY WHERE position(query, '${marker}') > 0 AND query NOT LIKE 'KILL%' ASYNC`;
@@ -130,6 +134,13 @@ export async function startBridge(dir: string, port = 0): Promise<Bridge> {
     } finally {
       session?.close();
     }
+  };
+  /** Calls that are served: an engine is let go of when the last session is closed. */
+  const calls = new Set<Promise<void>>();
+  const server = http.createServer((request, out) => {
+    if (request.url === '/ping') return void out.end('Ok.\n');
+    const call = serve(request, out).finally(() => calls.delete(call));
+    calls.add(call);
   });
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   return {
@@ -137,6 +148,7 @@ export async function startBridge(dir: string, port = 0): Promise<Bridge> {
     close: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
+      await Promise.all(calls);
       control.close();
     },
   };
