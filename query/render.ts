@@ -77,14 +77,18 @@ export const placeOf = (event: FlatEvent): EventPlace => ({
 export const sessionPage = (rows: readonly SessionRow[], size: number): Page<SessionHead> =>
   pageOf(rows.map(sessionHead), size, sessionCursor);
 
-const NS_PER_S = 1_000_000_000n;
+/** Nanoseconds of a second are the last nine digits. */
+const NS_DIGITS = 9;
+/** One second's text is kept: events of a page lie close together. */
+let kept = { seconds: '', text: '' };
 
 /** Decimal nanoseconds as RFC 3339 in UTC with all nine digits. */
 export function timeText(nanoseconds: string): string {
-  const value = BigInt(nanoseconds);
-  const seconds = value / NS_PER_S;
-  const rest = String(value % NS_PER_S).padStart(9, '0');
-  return `${new Date(Number(seconds) * 1000).toISOString().slice(0, 19)}.${rest}Z`;
+  const digits = nanoseconds.padStart(NS_DIGITS + 1, '0');
+  const seconds = digits.slice(0, -NS_DIGITS);
+  if (seconds !== kept.seconds)
+    kept = { seconds, text: new Date(Number(seconds) * 1000).toISOString().slice(0, 19) };
+  return `${kept.text}.${digits.slice(-NS_DIGITS)}Z`;
 }
 
 const RFC3339 = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})$/;

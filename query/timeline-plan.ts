@@ -5,8 +5,15 @@ import { type EventFilter, eventConditions, streamCondition } from './event-filt
 import { CONTENT, NARROW, ofSession, TIME64 } from './plan.ts';
 import { type Condition, condition, type ScopedSql, select } from './sql.ts';
 
-const IN_ORDER = 'ts, seq, toString(stream_id)';
-const IN_REVERSE = 'ts DESC, seq DESC, toString(stream_id) DESC';
+/** As the table is stored, within a session. */
+const PLACE = 'ts, seq, toString(stream_id)';
+/**
+ * By an expression of `ts`: of the bare column the engine reads a row of each part in turn, which
+ * over 75 parts cost a page 55 ms of CPU instead of 16, and in a session of a million events 97
+ * instead of 48.
+ */
+const IN_ORDER = 'toUnixTimestamp64Nano(ts), seq, toString(stream_id)';
+const IN_REVERSE = 'toUnixTimestamp64Nano(ts) DESC, seq DESC, toString(stream_id) DESC';
 
 /** What of a timeline is read: the events between two places, from one of its ends. */
 export interface Window {
@@ -14,6 +21,11 @@ export interface Window {
   readonly before?: EventPlace | undefined;
   /** From the end backwards; rows then come in the reverse order. */
   readonly backwards?: boolean;
+  /**
+   * For wide pages that follow each other to the end of a session: the engine reads no further than
+   * the page, where it would else look at the keys (or, before lazy reads, the rows) of all the rest.
+   */
+  readonly asStored?: boolean;
 }
 
 /**
@@ -30,7 +42,7 @@ function beyond(side: 'after' | 'before', place: EventPlace, or = ''): Condition
   return [
     condition(`ts ${than}= {${side}_ts:${TIME64}}`, { [`${side}_ts`]: place.ts }),
     condition(
-      `(${IN_ORDER}) ${than}${or} ({${side}_ts:${TIME64}}, {${side}_seq:UInt32}, {${side}_stream:String})`,
+      `(${PLACE}) ${than}${or} ({${side}_ts:${TIME64}}, {${side}_seq:UInt32}, {${side}_stream:String})`,
       params,
     ),
   ];
@@ -57,7 +69,7 @@ export function timelinePlan(
   window: Window = {},
   columns: readonly string[] = NARROW,
 ): ScopedSql {
-  const { after, before, backwards } = window;
+  const { after, before, backwards, asStored } = window;
   return select(tenant, {
     columns: selectEvent(columns),
     from: 'events',
@@ -66,7 +78,7 @@ export function timelinePlan(
       ...(before === undefined ? [] : beyond('before', before)),
       ...narrowed(session, narrowing),
     ],
-    orderBy: backwards ? IN_REVERSE : IN_ORDER,
+    orderBy: asStored ? PLACE : backwards ? IN_REVERSE : IN_ORDER,
     limit: size + 1,
   });
 }

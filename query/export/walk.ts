@@ -47,7 +47,8 @@ export async function* walkTimeline(
   for (;;) {
     let rows: readonly Row[];
     try {
-      const plan = timelinePlan(run.tenant, session, size, narrowing, { after }, COLUMNS);
+      const window = { after, asStored: true };
+      const plan = timelinePlan(run.tenant, session, size, narrowing, window, COLUMNS);
       rows = await run.rows<Row>(plan, LIMITS);
     } catch (error) {
       if (size === 1 || !isLimit(error)) throw error;

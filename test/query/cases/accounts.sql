@@ -41,13 +41,6 @@ SELECT stream, min(number) AS first, max(number) AS last FROM (SELECT stream, nu
 --   tenant = "acme"
 SELECT stream, min(number) AS first, max(number) AS last FROM (SELECT stream, number, number - row_number() OVER (PARTITION BY stream ORDER BY number) AS island FROM (SELECT DISTINCT stream_id AS stream, toInt64(assumeNotNull(seq)) AS number FROM telltale.dead_letters WHERE (tenant = {tenant:String}) AND (session_id = {session_text:String}) AND (isNotNull(seq)))) GROUP BY stream, island ORDER BY stream, first LIMIT 100001;
 
--- reads 1 rows, 100 bytes
---   content = 1
---   journal = 1
---   session_text = "0193a5e0-0000-7000-8000-00000000000b"
---   tenant = "acme"
-SELECT stream, min(number) AS first, max(number) AS last FROM (SELECT stream, number, number - row_number() OVER (PARTITION BY stream ORDER BY number) AS island FROM (SELECT DISTINCT stream_id AS stream, toInt64(assumeNotNull(seq)) AS number FROM telltale.dead_letters WHERE (tenant = {tenant:String}) AND (session_id = {session_text:String}) AND (isNotNull(seq)))) GROUP BY stream, island ORDER BY stream, first LIMIT 100001;
-
 -- reads 2 rows, 122 bytes
 --   content = 1
 --   journal = 1

@@ -10,4 +10,4 @@ SELECT toString(session_id) AS id, toString(toUnixTimestamp64Nano(min(first_ts))
 --   journal = 1
 --   session = "0193a5e0-0000-7000-8000-00000000000a"
 --   tenant = "acme"
-SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) ORDER BY ts DESC, seq DESC, toString(stream_id) DESC LIMIT 4;
+SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) ORDER BY toUnixTimestamp64Nano(ts) DESC, seq DESC, toString(stream_id) DESC LIMIT 4;

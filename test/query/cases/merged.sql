@@ -10,7 +10,7 @@ SELECT toString(session_id) AS id, toString(toUnixTimestamp64Nano(min(first_ts))
 --   journal = 1
 --   session = "0193a5e0-0000-7000-8000-00000000000a"
 --   tenant = "acme"
-SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) ORDER BY ts, seq, toString(stream_id) LIMIT 3;
+SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) ORDER BY toUnixTimestamp64Nano(ts), seq, toString(stream_id) LIMIT 3;
 
 -- reads 62 rows, 2065 bytes
 --   content = 1
@@ -18,7 +18,7 @@ SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS 
 --   kinds = ["net"]
 --   session = "0193a5e0-0000-7000-8000-00000000000a"
 --   tenant = "acme"
-SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, pid, net_host FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({kinds:Array(String)}, toString(kind))) ORDER BY ts, seq, toString(stream_id) LIMIT 101;
+SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, pid, net_host FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({kinds:Array(String)}, toString(kind))) ORDER BY toUnixTimestamp64Nano(ts), seq, toString(stream_id) LIMIT 101;
 
 -- reads 62 rows, 2701 bytes
 --   content = 1
@@ -26,4 +26,4 @@ SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS 
 --   kinds = ["exec"]
 --   session = "0193a5e0-0000-7000-8000-00000000000a"
 --   tenant = "acme"
-SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, host, user, attribution, pid, cwd, exe, argv FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({kinds:Array(String)}, toString(kind))) ORDER BY ts, seq, toString(stream_id) LIMIT 2;
+SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, host, user, attribution, pid, cwd, exe, argv FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({kinds:Array(String)}, toString(kind))) ORDER BY toUnixTimestamp64Nano(ts), seq, toString(stream_id) LIMIT 2;

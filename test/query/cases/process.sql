@@ -13,7 +13,7 @@ SELECT toString(session_id) AS id, toString(toUnixTimestamp64Nano(min(first_ts))
 --   process_kinds = ["exec","exit","file","net","syscall"]
 --   session = "0193a5e0-0000-7000-8000-00000000000a"
 --   tenant = "acme"
-SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, pid FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({process_kinds:Array(String)}, toString(kind)) AND ((stream_id = {of_pid_0:UUID} AND pid IN {pid_0:Array(UInt32)}))) ORDER BY ts, seq, toString(stream_id) LIMIT 101;
+SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, pid FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({process_kinds:Array(String)}, toString(kind)) AND ((stream_id = {of_pid_0:UUID} AND pid IN {pid_0:Array(UInt32)}))) ORDER BY toUnixTimestamp64Nano(ts), seq, toString(stream_id) LIMIT 101;
 
 -- reads 31 rows, 1851 bytes
 --   assurances = ["observed"]
@@ -24,7 +24,7 @@ SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS 
 --   process_kinds = ["exec","exit","file","net","syscall"]
 --   session = "0193a5e0-0000-7000-8000-00000000000a"
 --   tenant = "acme"
-SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, pid FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({assurances:Array(String)}, toString(assurance))) AND (has({process_kinds:Array(String)}, toString(kind)) AND ((stream_id = {of_pid_0:UUID} AND pid IN {pid_0:Array(UInt32)}))) ORDER BY ts, seq, toString(stream_id) LIMIT 101;
+SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, pid FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({assurances:Array(String)}, toString(assurance))) AND (has({process_kinds:Array(String)}, toString(kind)) AND ((stream_id = {of_pid_0:UUID} AND pid IN {pid_0:Array(UInt32)}))) ORDER BY toUnixTimestamp64Nano(ts), seq, toString(stream_id) LIMIT 101;
 
 -- reads 31 rows, 1942 bytes
 --   content = 1

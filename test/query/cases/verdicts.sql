@@ -11,7 +11,7 @@ SELECT toString(session_id) AS id, toString(toUnixTimestamp64Nano(min(first_ts))
 --   journal = 1
 --   session = "0193a5e0-0000-7000-8000-00000000000a"
 --   tenant = "acme"
-SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({decisions:Array(String)}, toString(decision))) ORDER BY ts, seq, toString(stream_id) LIMIT 101;
+SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({decisions:Array(String)}, toString(decision))) ORDER BY toUnixTimestamp64Nano(ts), seq, toString(stream_id) LIMIT 101;
 
 -- reads 62 rows, 2022 bytes
 --   content = 1
@@ -19,4 +19,4 @@ SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS 
 --   journal = 1
 --   session = "0193a5e0-0000-7000-8000-00000000000a"
 --   tenant = "acme"
-SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, decision, decided_by FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({decisions:Array(String)}, toString(decision))) ORDER BY ts, seq, toString(stream_id) LIMIT 101;
+SELECT session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, decision, decided_by FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id = {session:UUID}) AND (has({decisions:Array(String)}, toString(decision))) ORDER BY toUnixTimestamp64Nano(ts), seq, toString(stream_id) LIMIT 101;
