@@ -2,12 +2,10 @@
 import {
   createChainVerifier,
   evidenceOf,
-  fromRow,
   type Integrity,
   type QueryLimits,
-  REGISTRY,
   type Row,
-  strangerOf,
+  seenOf,
   type TelltaleEvent,
   verifyChain,
 } from '#schemas';
@@ -107,12 +105,11 @@ async function recordedOf(run: Runner, id: string): Promise<Recorded> {
   const whole = hasScope(run.viewer, 'content');
   for await (const rows of run.evidence<Row>(plan))
     for (const row of rows) {
-      const seen = evidenceOf(row);
+      const { event: full, evidence: seen } = seenOf(row);
       const list = evidence.get(seen.stream_id);
       if (list === undefined) evidence.set(seen.stream_id, [seen]);
       else list.push(seen);
-      const full = strangerOf(row) === undefined ? seen : fromRow(row);
-      if (!REGISTRY.has(full.kind)) continue;
+      if (full === undefined) continue;
       const event = whole ? full : withoutContent(full);
       events.push(event);
       markWhole(event);

@@ -98,7 +98,7 @@ function strangersOf(spec: KindSpec): readonly string[] {
  * A column that the row's kind does not have and that holds a value all the same: no collector
  * wrote it, and no chain covers it. Undefined where there is none.
  */
-export function strangerOf(row: Loose): string | undefined {
+function strangerOf(row: Loose): string | undefined {
   const spec = REGISTRY.get(String(row.kind));
   if (spec === undefined) return undefined;
   for (const name of strangersOf(spec)) {
@@ -108,15 +108,25 @@ export function strangerOf(row: Loose): string | undefined {
   return undefined;
 }
 
-/**
- * The event of a row for a verifier: with a column that its kind does not have, if there is one,
- * and the bare row where the kind is not known, so that neither goes unseen.
- */
-export function evidenceOf(row: Loose): TelltaleEvent {
-  if (!REGISTRY.has(String(row.kind))) return row as unknown as TelltaleEvent;
-  const event = fromRow(row);
-  const stranger = strangerOf(row);
-  return stranger === undefined
-    ? event
-    : ({ ...event, [stranger]: row[stranger] } as unknown as TelltaleEvent);
+/** What a row is, read once. */
+export interface Seen {
+  /** As it was stamped; undefined for a kind that this program does not know. */
+  readonly event: TelltaleEvent | undefined;
+  /**
+   * For a verifier: with a column that its kind does not have, if there is one, and the bare row
+   * where the kind is not known, so that neither goes unseen.
+   */
+  readonly evidence: TelltaleEvent;
 }
+
+/** Both readings of a row; they are one object where nothing is amiss. */
+export function seenOf(row: Loose): Seen {
+  const event = knownEventOf(row);
+  if (event === undefined) return { event, evidence: row as unknown as TelltaleEvent };
+  const stranger = strangerOf(row);
+  if (stranger === undefined) return { event, evidence: event };
+  return { event, evidence: { ...event, [stranger]: row[stranger] } as unknown as TelltaleEvent };
+}
+
+/** The event of a row for a verifier; see `Seen`. */
+export const evidenceOf = (row: Loose): TelltaleEvent => seenOf(row).evidence;
