@@ -7,13 +7,17 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { readTokens } from '../../../deploy/access/token-file.ts';
+import { serviceLog } from '../../../deploy/process/log.ts';
 import { storeUrl } from '../../../deploy/settings.ts';
+import { openStore } from '../../../deploy/stores/open.ts';
 import { findToken } from '../../../query/access/token.ts';
 
 const root = path.resolve(import.meta.dirname, '../../..');
 const run = promisify(execFile);
 const program = (name: string, ...args: string[]) =>
   run(process.execPath, [path.join(root, 'deploy/docker', name), ...args]);
+
+const log = serviceLog('test', 'error');
 
 let dir: string;
 beforeEach(() => {
@@ -93,6 +97,18 @@ describe('the accounts of ClickHouse', () => {
       'GRANT INSERT ON telltale.dead_letters',
     ]);
     expect(users).not.toMatch(/<password>|access_management/);
+  });
+
+  it('are granted by statements that the engine can read', async () => {
+    const store = await openStore(`chdb:${dir}`, { log });
+    try {
+      for (const [, grant] of users.matchAll(/<query>(.*?)<\/query>/g))
+        await store.command(`EXPLAIN AST ${grant} TO somebody`);
+      const wrong = store.command('EXPLAIN AST GRANT SELEKT ON telltale.* TO somebody');
+      await expect(wrong).rejects.toThrow();
+    } finally {
+      await store.close();
+    }
   });
 });
 
