@@ -18,6 +18,7 @@ export default defineConfig({
   test: {
     testTimeout: 30_000,
     hookTimeout: 120_000,
+    setupFiles: ['test/properties.ts'],
     projects: [
       {
         extends: true,

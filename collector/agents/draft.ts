@@ -47,6 +47,14 @@ export function isoNs(value: unknown): string | undefined {
   return Number.isFinite(ms) && ms > 0 ? `${ms}000000` : undefined;
 }
 
+/** The last millisecond that ECMAScript's time has. */
+const TIME_MS_MAX = 8.64e15;
+/** A time in milliseconds since 1970, as number or digits, in nanoseconds. */
+export function epochMsNs(value: unknown): string | undefined {
+  const ms = Math.trunc(uintOf(value) ?? 0);
+  return ms >= 1 && ms <= TIME_MS_MAX ? `${ms}000000` : undefined;
+}
+
 const MS_DIGITS = 13;
 /**
  * When a log record happened: its own time; else the attribute `event.timestamp` (milliseconds),
@@ -59,9 +67,11 @@ export function logTimeNs({ timeNs, observedNs, attributes }: LogRecord): string
   return same ? observedNs : (said ?? observedNs);
 }
 
-/** `ns` moved back by `byNs`. */
-export const before = (ns: string, byNs: number | undefined): string =>
-  byNs === undefined ? ns : String(BigInt(ns) - BigInt(Math.round(byNs)));
+/** `ns` moved back by `byNs`, where that is a time that can have passed. */
+export function before(ns: string, byNs: number | undefined): string {
+  const by = Math.round(byNs ?? 0);
+  return Number.isSafeInteger(by) ? String(BigInt(ns) - BigInt(by)) : ns;
+}
 
 /** Attributes as a map of text, only those that are named and not empty. */
 export function pick(from: Attributes | Loose, names: readonly string[]): Loose | undefined {

@@ -99,7 +99,11 @@ function safeObject(text: string): unknown {
   }
 }
 
-/** Remembers a call by its id; the first channel that tells of it puts it in line for its log. */
+/**
+ * Remembers a call by its id, and puts it in line for its log under what it is said to ask for.
+ * A channel that leaves the tool or the arguments out, or tells of others, must not keep the call
+ * from being found under what another channel says, so each form of it stands in line once.
+ */
 export function remember(
   state: GeminiState,
   id: string,
@@ -108,10 +112,10 @@ export function remember(
   subagent?: Subagent,
 ): Asked {
   const all = asked(name, args);
-  const fresh = !state.calls.has(id);
   callOf(state.calls, id, { ...all, ...(subagent === undefined ? {} : { subagent }) });
-  if (fresh && all.tool !== undefined) {
-    const key = keyOf(all.tool, args);
+  if (all.tool === undefined) return all;
+  const key = keyOf(all.tool, args);
+  if (once(state, `waiting ${id} ${key}`)) {
     const line = state.waiting.get(key);
     if (line === undefined) state.waiting.set(key, [id]);
     else line.push(id);
@@ -122,5 +126,8 @@ export function remember(
 /** The id of the call that a log without one is about; the oldest of equal ones. */
 export function takeId(state: GeminiState, name: unknown, args: unknown): string | undefined {
   const tool = textOf(name);
-  return tool === undefined ? undefined : state.waiting.get(keyOf(tool, args))?.shift();
+  const line = tool === undefined ? undefined : state.waiting.get(keyOf(tool, args));
+  for (let id = line?.shift(); id !== undefined; id = line?.shift())
+    if (once(state, `taken ${id}`)) return id;
+  return undefined;
 }

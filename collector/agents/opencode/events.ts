@@ -5,8 +5,8 @@
 import type { Draft } from '#schemas';
 import type { Mapped } from '../adapter.ts';
 import { approvalOf, attrsOf, callOf, subagentAttrs } from '../calls.ts';
-import { isObject, jsonText, type Loose, reported, textOf, uintOf } from '../draft.ts';
-import { begin, epochNs, mapPart, SOURCE } from './parts.ts';
+import { epochMsNs, isObject, jsonText, type Loose, reported, textOf, uintOf } from '../draft.ts';
+import { begin, mapPart, SOURCE } from './parts.ts';
 import { type OpencodeState, once, turnOf } from './state.ts';
 
 type Handler = (p: Loose, ns: string, state: OpencodeState) => readonly Draft[];
@@ -67,7 +67,7 @@ function messageUpdated(p: Loose, ns: string, state: OpencodeState): readonly Dr
 }
 
 function partUpdated(p: Loose, ns: string, state: OpencodeState): readonly Draft[] {
-  return isObject(p.part) ? mapPart(p.part, epochNs(p.time) ?? ns, state) : [];
+  return isObject(p.part) ? mapPart(p.part, epochMsNs(p.time) ?? ns, state) : [];
 }
 
 function permissionAsked(p: Loose, ns: string, state: OpencodeState): readonly Draft[] {
@@ -190,7 +190,7 @@ function before(p: Loose, ns: string, state: OpencodeState): readonly Draft[] {
 export function createLineMapper(state: OpencodeState): (line: string) => Mapped {
   return (line) => {
     const record: unknown = JSON.parse(line);
-    const ns = isObject(record) ? epochNs(record.at) : undefined;
+    const ns = isObject(record) ? epochMsNs(record.at) : undefined;
     if (!isObject(record) || ns === undefined) return undefined;
     if (isObject(record.event)) return mapEvent(record.event, ns, state);
     if (isObject(record.before)) return before(record.before, ns, state);

@@ -4,7 +4,16 @@
  */
 import type { Draft } from '#schemas';
 import { approvalOf, attrsOf, callOf, subagentAttrs } from '../calls.ts';
-import { isObject, jsonText, type Loose, pick, reported, textOf, uintOf } from '../draft.ts';
+import {
+  epochMsNs,
+  isObject,
+  jsonText,
+  type Loose,
+  pick,
+  reported,
+  textOf,
+  uintOf,
+} from '../draft.ts';
 import { type OpencodeState, once, toolName, turnOf } from './state.ts';
 
 export const SOURCE = 'plugin';
@@ -16,12 +25,6 @@ export interface Part {
   readonly message: string;
   readonly state: OpencodeState;
 }
-
-/** Milliseconds since 1970 as nanoseconds. */
-export const epochNs = (ms: unknown): string | undefined => {
-  const value = uintOf(ms);
-  return value === undefined || value < 1 ? undefined : `${Math.trunc(value)}000000`;
-};
 
 const timesOf = (part: Loose) => (isObject(part.time) ? part.time : {});
 
@@ -40,7 +43,7 @@ function text({ part, envelope, message, session, state }: Part): readonly Draft
   return [
     reported('model.turn', SOURCE, {
       ...envelope,
-      ts: epochNs(end) ?? envelope.ts,
+      ts: epochMsNs(end) ?? envelope.ts,
       phase: part.type === 'reasoning' ? 'reasoning' : 'message',
       model,
       provider,
@@ -145,7 +148,7 @@ function ended(part: Loose, run: Loose, { envelope, session, state }: Part): rea
   const { start, end } = timesOf(run);
   const [from, until] = [uintOf(start), uintOf(end)];
   const output = textOf(metadata.output) ?? textOf(run.output);
-  const mine = { ...envelope, ts: epochNs(end) ?? envelope.ts, tool_call_id: id };
+  const mine = { ...envelope, ts: epochMsNs(end) ?? envelope.ts, tool_call_id: id };
   const out: Draft[] = [];
   if (error?.startsWith(RULE) === true && !call.decided) {
     call.decided = true;
@@ -185,7 +188,7 @@ function tool(seen: Part): readonly Draft[] {
     if (type !== undefined) known.type = type;
     state.subagents.set(child, known);
   }
-  const began = { ...envelope, ts: epochNs(timesOf(run).start) ?? envelope.ts };
+  const began = { ...envelope, ts: epochMsNs(timesOf(run).start) ?? envelope.ts };
   const call = begin(state, id, part.tool, run.input, began, session);
   const over = run.status === 'completed' || run.status === 'error';
   return over ? [...call, ...ended(part, run, seen)] : call;

@@ -50,32 +50,45 @@ function hurt(record: unknown, how: Hurt, where: number, other: unknown): unknow
   return copy;
 }
 
+/** What the records tell without the one at `at`. */
+const toldWithout = (name: string, inputs: readonly Input[], at: number) =>
+  told(
+    map(
+      name,
+      inputs.filter((_input, index) => index !== at),
+    ),
+  );
+
+/**
+ * That the record at `at`, hurt, breaks nothing and costs the others nothing: what they tell
+ * without it, `without`, they tell beside it as well.
+ */
+function costsNoOther(
+  name: string,
+  inputs: readonly Input[],
+  at: number,
+  change: (record: unknown) => unknown,
+  without = toldWithout(name, inputs, at),
+): void {
+  const changed = inputs.map((input, index) =>
+    index === at ? ({ ...input, record: change(input.record) } as Input) : input,
+  );
+  const drafts = map(name, changed);
+  expect(map(name, changed)).toEqual(drafts);
+  for (const draft of drafts) fitDraft(draft);
+  const left = told(drafts);
+  for (const key of without)
+    expect(left, `${key} after ${JSON.stringify(changed[at])}`).toContain(key);
+}
+
 function holds(name: string, inputs: readonly Input[], numRuns: number): void {
   const whole = told(map(name, inputs));
   const pick = fc.nat({ max: Math.max(inputs.length - 1, 0) });
   const how = fc.constantFrom<Hurt>('drop', 'retype');
   fc.assert(
     fc.property(pick, how, fc.nat(), fc.constantFrom(...OTHERS), (at, kind, where, other) => {
-      const one = inputs[at];
-      if (one === undefined) return;
-      const changed = inputs.map((input, index) =>
-        index === at
-          ? ({ ...input, record: hurt(input.record, kind, where, other) } as Input)
-          : input,
-      );
-      const drafts = map(name, changed);
-      expect(map(name, changed)).toEqual(drafts);
-      for (const draft of drafts) fitDraft(draft);
-      // What the others tell they tell as well where the record is not there at all.
-      const left = told(drafts);
-      const without = told(
-        map(
-          name,
-          inputs.filter((_input, index) => index !== at),
-        ),
-      );
-      for (const key of without)
-        expect(left, `${key} after ${JSON.stringify(changed[at])}`).toContain(key);
+      if (inputs[at] !== undefined)
+        costsNoOther(name, inputs, at, (record) => hurt(record, kind, where, other));
     }),
     { numRuns },
   );
@@ -95,7 +108,18 @@ function holds(name: string, inputs: readonly Input[], numRuns: number): void {
 const SAMPLES = { claude: CLAUDE, gemini: GEMINI, opencode: OPENCODE, genai: GENAI };
 describe.each(Object.entries(SAMPLES))('a hand-made session of %s', (name, inputs) => {
   it('survives any hurt to one record, and is mapped the same each time', () => {
-    holds(name, inputs, 200);
+    holds(name, inputs, 60);
+  });
+
+  it.each([
+    ['missing', 'drop', undefined],
+    ['a number without measure', 'retype', 1e308],
+  ] as const)('loses nothing else where any one field is %s', (_what, how, other) => {
+    for (const [at, { record }] of inputs.entries()) {
+      const without = toldWithout(name, inputs, at);
+      for (const where of placesOf(record).keys())
+        costsNoOther(name, inputs, at, (whole) => hurt(whole, how, where, other), without);
+    }
   });
 });
 
