@@ -57,12 +57,12 @@ export function createRunner(
 
   function failed(error: unknown): unknown {
     if (signal?.aborted) {
-      meter.count('query_abandoned_total', 1);
+      meter.count('telltale.query.abandoned', 1);
       return shownFault(error);
     }
     if (error instanceof StoreError) {
       const { code, engineCode, message } = error.fault;
-      meter.count('query_store_faults_total', 1, { code });
+      meter.count('telltale.query.store_faults', 1, { code });
       log.warn('query.store_fault', {
         code,
         message,

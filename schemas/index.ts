@@ -14,6 +14,7 @@ export * from './frame.ts';
 export * from './head.ts';
 export * from './integrity.ts';
 export * from './merkle.ts';
+export * from './metrics.ts';
 export * from './note.ts';
 export { parseJson } from './parse-json.ts';
 export * from './ports.ts';

@@ -2,6 +2,7 @@
  * The small interfaces that the services are handed by `deploy/`. Nothing here does I/O: these are
  * the shapes that a real part, a fake and the simulation all have.
  */
+import type { CounterName, GaugeName, HistogramName, LabelsOf } from './metrics.ts';
 
 /** A value that may be bound to a `{name:Type}` placeholder of a statement. */
 export type SqlValue = string | number | bigint | boolean | null | Uint8Array | readonly SqlValue[];
@@ -92,10 +93,12 @@ export interface Log {
   error(event: string, fields?: LogFields): void;
 }
 
-/** Counters and gauges; names and label values are closed lists. */
+/** Counters, gauges and histograms of `METRICS`: names and label values are closed lists. */
 export interface Meter {
-  count(name: string, by: number, labels?: Readonly<Record<string, string>>): void;
-  gauge(name: string, value: number, labels?: Readonly<Record<string, string>>): void;
+  count<N extends CounterName>(name: N, by: number, labels?: LabelsOf<N>): void;
+  gauge<N extends GaugeName>(name: N, value: number, labels?: LabelsOf<N>): void;
+  /** One measurement of a histogram, in the metric's unit. */
+  record<N extends HistogramName>(name: N, value: number, labels?: LabelsOf<N>): void;
 }
 
 /** Time. Wall time may jump back; monotonic time never does. */

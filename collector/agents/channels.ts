@@ -3,7 +3,7 @@
  * they bring goes through the agent's mapper to the session, in this order for each delivery: first
  * what the session files have by now (they know the turns), then the records.
  */
-import type { Clock, Draft, Log, Meter } from '#schemas';
+import { type Clock, type Draft, HTTP_STATUSES, type Log, labelOf, type Meter } from '#schemas';
 import type { Channels } from '../record.ts';
 import type { Adapter, Mapped, Mapper, SessionFiles } from './adapter.ts';
 import { createReceiver, RECEIVER_DEFAULTS, type ReceiverLimits } from './otlp/receiver.ts';
@@ -58,10 +58,12 @@ const SUBAGENTS_MAX = 1024;
 const CANDIDATES_MAX = 32;
 const NS_PER_MS = 1_000_000n;
 
+type RecordOutcome = 'mapped' | 'ignored' | 'unknown' | 'failed';
+
 function createIntake({ log, meter }: ChannelDeps, sink: Sink): Intake {
   const seen: Record<Channel, number> = { otlp: 0, files: 0, hook: 0 };
   const unmapped: Record<Channel, number> = { otlp: 0, files: 0, hook: 0 };
-  const tell = (channel: Channel, outcome: string, count: number) => {
+  const tell = (channel: Channel, outcome: RecordOutcome, count: number) => {
     seen[channel] += count;
     if (outcome === 'unknown' || outcome === 'failed') unmapped[channel] += count;
     meter.count('telltale.agents.records', count, { channel, outcome });
@@ -73,7 +75,7 @@ function createIntake({ log, meter }: ChannelDeps, sink: Sink): Intake {
       if (count > 0) tell(channel, 'failed', count);
     },
     take(channel, map) {
-      let outcome = 'unknown';
+      let outcome: RecordOutcome = 'unknown';
       try {
         const drafts = map();
         if (drafts !== undefined) outcome = drafts.length > 0 ? 'mapped' : 'ignored';
@@ -227,7 +229,9 @@ export function createAgentChannels(deps: ChannelDeps, sink: Sink): Channels {
       },
       refused(status) {
         refused++;
-        meter.count('telltale.agents.requests_refused', 1, { status: String(status) });
+        meter.count('telltale.agents.requests_refused', 1, {
+          status: labelOf(HTTP_STATUSES, String(status)),
+        });
       },
     },
     log,

@@ -175,7 +175,7 @@ export function createJournals(deps: JournalDeps): JournalPart {
       } catch (error) {
         if (!failing) log.error('journal.failing', { error: String(error) });
         failing = true;
-        meter.count('query_journal_failures_total', 1);
+        meter.count('telltale.query.journal_failures', 1);
         if (error instanceof JournalError) throw error;
         throw new JournalError('the journal can’t be opened', { cause: error });
       }

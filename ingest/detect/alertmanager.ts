@@ -5,7 +5,7 @@
  * `endsAt` and so resolved. Equal labels are one alert there, so a repeated post doubles nothing.
  * Silences, routing and grouping are Alertmanager's own.
  */
-import type { Alert } from '#schemas';
+import { type Alert, labelOf, SINK_NAMES } from '#schemas';
 import { DeliveryError, postJson, type Sink, type SinkDeps, type Told } from './sink.ts';
 
 export interface AlertmanagerSettings {
@@ -119,7 +119,7 @@ export function createAlertmanager(settings: AlertmanagerSettings, deps: SinkDep
       one.posted = now >= one.endsMs ? 'resolved' : 'firing';
       if (one.posted === 'resolved') firing.delete(one.alert.fingerprint);
     }
-    meter.count('telltale.alerts.delivered', fresh.length, { sink: name });
+    meter.count('telltale.alerts.delivered', fresh.length, { sink: labelOf(SINK_NAMES, name) });
     const tell = (some: readonly Firing[], what: Told) => {
       const alerts = some.map(({ alert }) => alert);
       if (alerts.length > 0) deps.delivered?.(name, alerts, what);
@@ -140,7 +140,7 @@ export function createAlertmanager(settings: AlertmanagerSettings, deps: SinkDep
         if (!(error instanceof DeliveryError)) throw error;
         if (error.permanent) {
           log.error('alert.refused', { sink: name, alerts: batch.length, error: error.message });
-          meter.count('telltale.alerts.refused', batch.length, { sink: name });
+          meter.count('telltale.alerts.refused', batch.length, { sink: labelOf(SINK_NAMES, name) });
           for (const { alert } of batch) firing.delete(alert.fingerprint);
           continue;
         }
@@ -149,7 +149,7 @@ export function createAlertmanager(settings: AlertmanagerSettings, deps: SinkDep
         return false;
       }
     }
-    if (failing) log.info('alert.delivery_resumed', { sink: name });
+    if (failing) log.info('alert.delivery_resumed', { sink: labelOf(SINK_NAMES, name) });
     failing = false;
     return true;
   }

@@ -249,7 +249,7 @@ export function createLiveBaseline(deps: BaselineDeps): Baseline {
     const distrusted = stored.some(
       ({ alert, withdrawn }) => !withdrawn && rule.distrusts.includes(alert.rule.level),
     );
-    meter.count('telltale.baseline.streams', 1, { learned: String(!distrusted) });
+    meter.count('telltale.baseline.streams', 1, { learned: distrusted ? 'false' : 'true' });
     if (distrusted) return;
     const read = async () => {
       const tokens: string[] = [];

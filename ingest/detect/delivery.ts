@@ -10,7 +10,9 @@ import {
   alertStateLine,
   type Clock,
   type Log,
+  labelOf,
   type Meter,
+  SINK_NAMES,
   type Store,
 } from '#schemas';
 import { slotsOf, type Writer } from '../write.ts';
@@ -98,7 +100,9 @@ export function createDelivery(deps: DeliveryDeps): Sink {
     if (raised.length + withdrawn.length === 0) return;
     const counts = { alerts: raised.length, withdrawn: withdrawn.length };
     log.info('alert.delivered_late', { sink: sink.name, ...counts });
-    meter.count('telltale.alerts.resumed', raised.length + withdrawn.length, { sink: sink.name });
+    meter.count('telltale.alerts.resumed', raised.length + withdrawn.length, {
+      sink: labelOf(SINK_NAMES, sink.name),
+    });
     sink.raise(raised);
     sink.withdraw(withdrawn);
   }

@@ -3,7 +3,7 @@
  * have in common. A receiver that is away is tried again with growing pauses; how many wait, and how
  * long one is tried, is bounded, and what is given up is counted and said.
  */
-import type { Alert } from '#schemas';
+import { type Alert, labelOf, SINK_NAMES } from '#schemas';
 import { DeliveryError, type Sink, type SinkDeps, type Told } from './sink.ts';
 
 export interface QueueSettings {
@@ -78,7 +78,7 @@ export function createQueue(
 
   function giveUp(given: readonly Waiting[], why: string): void {
     if (given.length === 0) return;
-    meter.count('telltale.alerts.given_up', given.length, { sink: name });
+    meter.count('telltale.alerts.given_up', given.length, { sink: labelOf(SINK_NAMES, name) });
     log.error('alert.given_up', { sink: name, alerts: given.length, reason: why });
   }
 
@@ -87,8 +87,8 @@ export function createQueue(
     sending = true;
     try {
       await send(first, abort.signal);
-      if (attempt > 0) log.info('alert.delivery_resumed', { sink: name });
-      meter.count('telltale.alerts.delivered', 1, { sink: name });
+      if (attempt > 0) log.info('alert.delivery_resumed', { sink: labelOf(SINK_NAMES, name) });
+      meter.count('telltale.alerts.delivered', 1, { sink: labelOf(SINK_NAMES, name) });
       deps.delivered?.(name, [first.alert], TOLD[first.type]);
     } catch (error) {
       if (!(error instanceof DeliveryError)) throw error;

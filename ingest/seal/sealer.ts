@@ -142,7 +142,7 @@ export function createSealer(deps: SealDeps): Sealer {
     if (content === published) return;
     await writer.publish(cosignatures);
     published = content;
-    meter.gauge('telltale.seal.size', head.size);
+    meter.gauge('telltale.seal.tree_size', head.size);
     meter.gauge('telltale.seal.cosignatures', cosignatures.length);
   }
 

@@ -10,7 +10,9 @@ import {
   cosign,
   EMPTY_ROOT,
   formatNote,
+  HTTP_STATUSES,
   type Log,
+  labelOf,
   type Meter,
   openCheckpoint,
   parseCheckpointText,
@@ -142,7 +144,9 @@ export async function createWitness(deps: WitnessServiceDeps): Promise<WitnessSe
     const mine = seen.turn.then(() => decide(request.value, seen));
     seen.turn = mine.catch(() => {});
     const answer = await mine;
-    meter.count('telltale.witness.answers', 1, { status: String(answer.status) });
+    meter.count('telltale.witness.answers', 1, {
+      status: labelOf(HTTP_STATUSES, String(answer.status)),
+    });
     return answer;
   }
 

@@ -62,7 +62,7 @@ export function createGate(deps: GateDeps): Gate {
 
   return {
     open: (viewer, asked) => {
-      meter.count('query_accesses_total', 1);
+      meter.count('telltale.query.accesses', 1);
       return new Access(viewer, asked, journals(viewer.tenant), clock);
     },
     run: (access, signal) => createRunner(deps, access, signal),

@@ -105,7 +105,7 @@ function answerFault({ log, meter }: Deps, error: unknown, request: FastifyReque
   const asked = error as { statusCode?: number; message?: string };
   const client = !known && (asked.statusCode ?? 500) < 500;
   if (!known && !client) {
-    meter.count('query_errors_total', 1);
+    meter.count('telltale.query.errors', 1);
     log.error('query.failed', { error: error instanceof Error ? error.message : String(error) });
   }
   const status = known ? STATUS[error.code] : client ? (asked.statusCode as number) : 500;
@@ -146,7 +146,7 @@ export async function registerGuard(
   async function refuse(request: FastifyRequest, error: unknown): Promise<never> {
     const limit = await strangers(request);
     const code = error instanceof QueryError ? error.code : 'UNAUTHENTICATED';
-    meter.count('query_refused_total', 1, { code });
+    meter.count('telltale.query.refused', 1, { code });
     if (!limit.isAllowed && limit.isExceeded)
       throw new QueryError('RATE_LIMITED', `too many refused requests of ${NOBODY}: wait a minute`);
     await gate.refused(asked(request), 'denied', code);

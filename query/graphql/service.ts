@@ -129,7 +129,7 @@ function maskWith({ meter, log }: Pick<GraphQLDeps, 'meter' | 'log'>) {
       const code = (cause.extensions as { code?: unknown } | undefined)?.code ?? 'BAD_USER_INPUT';
       return new GraphQLError(cause.message, { ...at, extensions: { code } });
     }
-    meter.count('query_errors_total', 1);
+    meter.count('telltale.query.errors', 1);
     log.error('query.failed', { error: cause instanceof Error ? cause.message : String(cause) });
     return new GraphQLError('Unexpected error.', { ...at, extensions: { code: MASKED_CODE } });
   };

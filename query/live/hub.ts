@@ -59,7 +59,7 @@ export function createLiveHub(deps: { readonly clock: Clock; readonly meter: Met
   let running = 0;
   const count = (by: number) => {
     running += by;
-    meter.gauge('query_live_views', running);
+    meter.gauge('telltale.query.live_views', running);
   };
 
   async function* looks<T>(look: () => Promise<Look<T>>, end: AbortSignal): AsyncGenerator<T> {

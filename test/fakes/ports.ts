@@ -16,6 +16,7 @@ export function fakeLog(): FakeLog {
 }
 
 export interface FakeMeter extends Meter {
+  /** Sums of counters, last values of gauges, and how often a histogram was given something. */
   readonly counts: Map<string, number>;
 }
 
@@ -25,6 +26,7 @@ export function fakeMeter(): FakeMeter {
     counts,
     count: (name, by) => void counts.set(name, (counts.get(name) ?? 0) + by),
     gauge: (name, value) => void counts.set(name, value),
+    record: (name) => void counts.set(name, (counts.get(name) ?? 0) + 1),
   };
 }
 

@@ -167,7 +167,7 @@ describe('faults', () => {
       expect(routes.statusCode).toBe(fault === 'refused' ? 500 : 503);
       expect(JSON.stringify(answer) + routes.payload).not.toMatch(/secret|SELECT/);
       expect(JSON.stringify(service.log.lines)).toContain('secret');
-      expect(service.meter.counts.get('query_store_faults_total')).toBe(2);
+      expect(service.meter.counts.get('telltale.query.store_faults')).toBe(2);
     }
   });
 

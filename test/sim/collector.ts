@@ -68,6 +68,7 @@ const meterOf = (truth: Truth): Meter => ({
     if (name === 'telltale.collector.events_dropped') truth.dropped += by;
   },
   gauge: () => {},
+  record: () => {},
 });
 
 /** The name of a draft, by which it is found again in the table. */
@@ -153,7 +154,7 @@ export async function runCollect(proc: Proc, deps: CollectorDeps): Promise<void>
   const { log } = deps;
   const { clock } = proc;
   const disk = deps.disk.portFor(proc);
-  const meter: Meter = { count: () => {}, gauge: () => {} };
+  const meter: Meter = { count: () => {}, gauge: () => {}, record: () => {} };
   for (const stream of abandonedStreams(deps.spool.dir, disk)) {
     const spool = adoptSpool(stream, deps.spool, { disk, clock, log, pid: proc.pid });
     if (spool === undefined) continue;

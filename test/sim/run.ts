@@ -87,7 +87,7 @@ export async function simulate(
   const world = createWorld(`run/${plan.seed}`, tracer);
   const errors = new Map<string, number>();
   const log = logOf(world, errors);
-  const meter: Meter = { count: () => {}, gauge: () => {} };
+  const meter: Meter = { count: () => {}, gauge: () => {}, record: () => {} };
   const broker = createBroker(world, {
     partitions: plan.partitions,
     clockOffsetsMs: plan.brokerClocksMs,

@@ -187,7 +187,7 @@ async function open(headers: Record<string, string>, query: string, variables: o
   return { answer, until, leave: () => abort.abort() };
 }
 
-const views = () => service.meter.counts.get('query_live_views') ?? 0;
+const views = () => service.meter.counts.get('telltale.query.live_views') ?? 0;
 async function settled(count: number): Promise<void> {
   for (let i = 0; i < 100 && views() !== count; i++)
     await new Promise((resolve) => setTimeout(resolve, 20));
