@@ -89,7 +89,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   seal: {
     summary: 'the transparency log over a cluster’s store, served as C2SP tlog-tiles',
-    usage: 'seal --store http://… --dir DIR [--port N] [--origin NAME] [--witness URL=VKEY]…',
+    usage:
+      'seal --store http://… --dir DIR [--host H] [--port N] [--origin NAME] [--witness URL=VKEY]…',
     load: async () => (await import('./commands/seal.ts')).seal,
   },
   witness: {

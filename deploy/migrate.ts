@@ -17,6 +17,7 @@ import {
   type Sql,
   type Store,
 } from '#schemas';
+import { type LeaseDeps, withLease } from './migrate-lease.ts';
 
 /** Beside `schemas/` in the source and in `dist/` alike; `assets.mjs` copies the files there. */
 export const MIGRATIONS_DIR = path.resolve(import.meta.dirname, '../schemas/migrations');
@@ -46,6 +47,15 @@ export interface Migrated {
   readonly applied: readonly Step[];
   /** How many had run before. */
   readonly known: number;
+}
+
+/** What a step is about to touch, for a dry run. */
+export interface Touched {
+  /** The table that its statement names first. */
+  readonly table: string;
+  /** Undefined where there is no such table yet. */
+  readonly rows: number | undefined;
+  readonly bytes: number | undefined;
 }
 
 /** The store or the files are not what a migration may build on; says which and why. */
@@ -127,12 +137,20 @@ async function record(store: Store, step: Step): Promise<void> {
   });
 }
 
-/** The steps that have not run. Throws where an applied one is no longer what it was. */
-function pendingOf(steps: readonly Step[], applied: ReadonlyMap<string, string>, log: Log): Step[] {
+/** Throws where a step was applied that this program does not know: the store is newer than it. */
+function refuseNewer(steps: readonly Step[], applied: ReadonlyMap<string, string>): void {
   const known = new Set(steps.map(keyOf));
-  // Schemas only grow, so an older program can work on a newer store: worth a word, no more.
-  for (const key of applied.keys())
-    if (!known.has(key)) log.warn('migrate.unknown_step', { step: key });
+  const strange = [...applied.keys()].filter((key) => !known.has(key)).sort();
+  if (strange.length === 0) return;
+  const mine = steps.at(-1)?.migration;
+  throw new MigrationError(
+    `the store is newer than this program: it has ${strange.at(-1)}, and this program ends at ${mine}; use the version of telltale that migrated it, or a later one (there is no way back)`,
+  );
+}
+
+/** The steps that have not run. Throws where an applied one is no longer what it was. */
+function pendingOf(steps: readonly Step[], applied: ReadonlyMap<string, string>): Step[] {
+  refuseNewer(steps, applied);
   return steps.filter((step) => {
     const before = applied.get(keyOf(step));
     if (before !== undefined && before !== step.sha256)
@@ -144,24 +162,51 @@ function pendingOf(steps: readonly Step[], applied: ReadonlyMap<string, string>,
 }
 
 /**
- * Applies what has not been applied. May be called at every start, and again after a failure:
- * it goes on where it stopped. With `dryRun` nothing is written. Rejects with `StoreError` or
- * `MigrationError`.
+ * What a service asks before it works on a store that others migrate. Rejects with `MigrationError`
+ * where the store is newer than the program, or older, or was migrated by other files.
  */
-export async function migrate(
+export async function requireSchema(store: Store, dir?: string): Promise<void> {
+  const pending = pendingOf(readMigrations(dir), await appliedSteps(store));
+  const [first] = pending;
+  if (first !== undefined)
+    throw new MigrationError(
+      `the store is older than this program: ${pending.length} statements from ${first.migration} on are not applied; run "telltale migrate" first`,
+    );
+}
+
+const NAMED = /\btelltale\.(\w+)/;
+
+/** What a step would touch, by what the engine says of its table. */
+export async function touchedBy(store: Store, step: Step): Promise<Touched> {
+  const name = NAMED.exec(step.text)?.[1] ?? '';
+  const [row] = await store.query<{ rows: string | null; bytes: string | null }>(
+    sql(
+      'SELECT total_rows AS rows, total_bytes AS bytes FROM system.tables WHERE database = {d:String} AND name = {t:String}',
+      { d: DATABASE, t: name },
+    ),
+    LIMITS,
+  );
+  const count = (value: string | null | undefined) => (value == null ? undefined : Number(value));
+  return { table: `${DATABASE}.${name}`, rows: count(row?.rows), bytes: count(row?.bytes) };
+}
+
+export interface MigrateOptions {
+  readonly log: Log;
+  readonly dryRun?: boolean;
+  readonly dir?: string;
+  /** Holds others off a server; an embedded store is one process's anyway. */
+  readonly lease?: LeaseDeps;
+}
+
+async function apply(
   store: Store,
-  options: { readonly log: Log; readonly dryRun?: boolean; readonly dir?: string },
-): Promise<Migrated> {
-  const { log, dryRun = false } = options;
-  const steps = readMigrations(options.dir);
-  const pending = pendingOf(steps, await appliedSteps(store), log);
-  if (!dryRun && pending.length > 0) await prepare(store);
+  pending: readonly Step[],
+  log: Log,
+  hold: () => Promise<void>,
+): Promise<void> {
   for (const step of pending) {
     const fields = { migration: step.migration, statement: step.statement };
-    if (dryRun) {
-      log.info('migrate.pending', fields);
-      continue;
-    }
+    await hold();
     try {
       await store.command(step.text);
     } catch (error) {
@@ -171,5 +216,29 @@ export async function migrate(
     await record(store, step);
     log.info('migrate.applied', fields);
   }
-  return { applied: pending, known: steps.length - pending.length };
+}
+
+/**
+ * Applies what has not been applied. May be called at every start, and again after a failure:
+ * it goes on where it stopped. With `dryRun` nothing is written. Rejects with `StoreError`,
+ * `MigrationError`, or `LeaseError` where another migrator is at work.
+ */
+export async function migrate(store: Store, options: MigrateOptions): Promise<Migrated> {
+  const { log, dryRun = false, lease } = options;
+  const steps = readMigrations(options.dir);
+  let pending = pendingOf(steps, await appliedSteps(store));
+  const done = () => ({ applied: pending, known: steps.length - pending.length });
+  if (dryRun)
+    for (const { migration, statement } of pending)
+      log.info('migrate.pending', { migration, statement });
+  if (dryRun || pending.length === 0) return done();
+  await prepare(store);
+  if (lease === undefined) await apply(store, pending, log, async () => {});
+  else
+    await withLease(store, lease, async (hold) => {
+      // Whoever had the lease before may have applied them meanwhile.
+      pending = pendingOf(steps, await appliedSteps(store));
+      await apply(store, pending, log, hold);
+    });
+  return done();
 }

@@ -21,6 +21,7 @@ export * from './ports.ts';
 export * from './ranges.ts';
 export * from './reasons.ts';
 export * from './registry.ts';
+export * from './retention.ts';
 export * from './row.ts';
 export {
   type Backtest,

@@ -13,7 +13,7 @@ import { terminalLog } from '../process/log.ts';
 import { readRules, SHIPPED_RULES } from '../rules/detection.ts';
 import { rulePaths } from '../rules/folder.ts';
 import { DEFAULT_URL, destination, tenant } from '../settings.ts';
-import { openStore } from '../stores/open.ts';
+import { openServing } from '../stores/serving.ts';
 import { writeOut } from './timeline.ts';
 
 const DAY_NS = 86_400_000_000_000n;
@@ -62,7 +62,7 @@ const foundOf = ({ fingerprint, rule, session_id, events }: Alert): Found => ({
 async function overStore(url: string, folders: readonly string[], span: Span, ofTenant: string) {
   const log = terminalLog(false);
   const rules = readRules(folders);
-  const store = await openStore(url, { log });
+  const store = await openServing(url, log);
   try {
     const asked = { operation: 'rules backtest', details: { from: span.from, to: span.to } };
     const progress = ({ events }: { events: number }) =>

@@ -3,7 +3,7 @@ import os from 'node:os';
 import { parseArgs } from 'node:util';
 import { type Erasure, eraseContent, planErasure } from '../erase/erase.ts';
 import { ErasureError, type ErasureRequest } from '../erase/request.ts';
-import { migrate } from '../migrate.ts';
+import { migrate, requireSchema } from '../migrate.ts';
 import { createClock } from '../process/clock.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { terminalLog } from '../process/log.ts';
@@ -29,7 +29,13 @@ async function openFor(url: string) {
       { cause: error },
     );
   });
-  await migrate(store, { log });
+  // A server is migrated by its own command, under its lease.
+  await (dir === undefined ? requireSchema(store) : migrate(store, { log })).catch(
+    async (error) => {
+      await store.close();
+      throw error;
+    },
+  );
   return store;
 }
 

@@ -1,6 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { type Log, type Store, StoreError } from '#schemas';
 import { createConsumer } from '../../ingest/consume.ts';
 import { createIngest } from '../../ingest/loop.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
@@ -9,28 +7,9 @@ import { serviceLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
 import { createDetection, SHIPPED } from '../rules/detection.ts';
 import { brokers, DEFAULT_URL, logLevel, RULE_FLAGS, ruleSettings, storeUrl } from '../settings.ts';
-import { openStore } from '../stores/open.ts';
+import { openServing } from '../stores/serving.ts';
 
 export const DEFAULT_GROUP = 'telltale-ingest';
-
-/** How long a worker waits for the one before it to let go of an embedded store. */
-const STORE_WAIT_MS = 30_000;
-const STORE_RETRY_MS = 500;
-
-/** Opens the store; one that a worker in its last breath still holds is tried again. */
-async function openWhenFree(url: string, log: Log): Promise<Store> {
-  const end = performance.now() + STORE_WAIT_MS;
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await openStore(url, { log });
-    } catch (error) {
-      const away = error instanceof StoreError && error.fault.code === 'unreachable';
-      if (!away || performance.now() > end) throw error;
-      if (attempt === 0) log.warn('ingest.store_away', { error: error.message });
-      await delay(STORE_RETRY_MS);
-    }
-  }
-}
 
 /** `telltale ingest`: the worker, until SIGINT or SIGTERM; or its sub-command `replay-dead`. */
 export async function ingest(args: string[]): Promise<number> {
@@ -55,7 +34,7 @@ export async function ingest(args: string[]): Promise<number> {
   ];
   if (list === undefined || url === undefined) throw new UsageError(`give ${faults.join(' and ')}`);
   const log = serviceLog('ingest', logLevel());
-  const store = await openWhenFree(url, log);
+  const store = await openServing(url, log);
   const shared = { store, log, meter: createMeter(), clock: createClock(), random: systemRandom };
   const rules = ruleSettings(values, SHIPPED, list.split(','));
   const detection = createDetection(

@@ -1,12 +1,50 @@
+import os from 'node:os';
 import { parseArgs } from 'node:util';
+import type { Log } from '#schemas';
 import { ensureTopics, TOPIC_DEFAULTS } from '../kafka/topics.ts';
-import { migrate } from '../migrate.ts';
+import { migrate, touchedBy } from '../migrate.ts';
+import { createClock, systemRandom } from '../process/clock.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { serviceLog } from '../process/log.ts';
 import { brokers, integerOf, logLevel, storeUrl } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
 
 const PARTITIONS_MAX = 10_000;
+
+const amount = (value: number | undefined, unit: string): string =>
+  value === undefined ? `no ${unit}` : `${value} ${unit}`;
+
+/** Prints each statement that would run, and what there is of the table that it is about. */
+async function printPlan(url: string, log: Log): Promise<void> {
+  const store = await openStore(url, { log });
+  try {
+    const { applied, known } = await migrate(store, { log, dryRun: true });
+    for (const step of applied) {
+      const { table, rows, bytes } = await touchedBy(store, step);
+      const there =
+        rows === undefined && bytes === undefined
+          ? 'not there yet'
+          : `${amount(rows, 'rows')}, ${amount(bytes, 'bytes')} now`;
+      process.stdout.write(
+        `-- ${step.migration} statement ${step.statement}: ${table}, ${there}\n${step.text};\n\n`,
+      );
+    }
+    process.stdout.write(`-- ${applied.length} statements would run, ${known} have run\n`);
+  } finally {
+    await store.close();
+  }
+}
+
+async function migrateStore(url: string, log: Log): Promise<void> {
+  const store = await openStore(url, { log });
+  const holder = `${os.hostname()} process ${process.pid}`;
+  const lease = { clock: createClock(), random: systemRandom, holder };
+  try {
+    await migrate(store, { log, ...(url.startsWith('chdb:') ? {} : { lease }) });
+  } finally {
+    await store.close();
+  }
+}
 
 /** `telltale migrate`: the store's schema, and with brokers the topic. */
 export async function migrateCommand(args: string[]): Promise<number> {
@@ -24,14 +62,7 @@ export async function migrateCommand(args: string[]): Promise<number> {
   const list = values.kafka ?? brokers();
   if (url === undefined && list === undefined)
     throw new UsageError('say what to migrate: --store, --kafka or both');
-  if (url !== undefined) {
-    const store = await openStore(url, { log });
-    try {
-      await migrate(store, { log, dryRun: values['dry-run'] });
-    } finally {
-      await store.close();
-    }
-  }
+  if (url !== undefined) await (values['dry-run'] ? printPlan : migrateStore)(url, log);
   if (list !== undefined && !values['dry-run']) {
     const partitions = integerOf(
       'partitions',

@@ -11,7 +11,7 @@ import { runParts, UsageError } from '../process/lifecycle.ts';
 import { serviceLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
 import { DEFAULT_PORT, dataDir, logLevel, portOf, storeUrl, tenant } from '../settings.ts';
-import { openStore } from '../stores/open.ts';
+import { openServing } from '../stores/serving.ts';
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1']);
 
@@ -45,7 +45,7 @@ export async function query(args: string[]): Promise<number> {
   checkHost(host, settings.tokens ?? tokensFile(dir), settings);
   const port = portOf(values.port, DEFAULT_PORT);
   const log = serviceLog('query', logLevel());
-  const store = await openStore(url, { log });
+  const store = await openServing(url, log);
   const app = Fastify({ logger: false, forceCloseConnections: true });
   const ports = {
     store,

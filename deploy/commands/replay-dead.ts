@@ -9,7 +9,7 @@ import { terminalLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
 import { createDetection, type Detection, overWhole, SHIPPED } from '../rules/detection.ts';
 import { brokers, DEFAULT_URL, RULE_FLAGS, ruleSettings, storeUrl } from '../settings.ts';
-import { openStore } from '../stores/open.ts';
+import { openServing } from '../stores/serving.ts';
 import { DEFAULT_GROUP } from './ingest.ts';
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -79,7 +79,7 @@ export async function replayDead(args: string[]): Promise<number> {
   if (session !== undefined && !UUID.test(session))
     throw new UsageError(`--session: give a session’s UUID in lower case`);
   const log = terminalLog(true);
-  const store = await openStore(url, { log });
+  const store = await openServing(url, log);
   const abort = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => abort.abort());
   const shared = { store, log, meter: createMeter(), clock: createClock(), random: systemRandom };

@@ -29,8 +29,10 @@ import { serviceLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
 import { logLevel, portOf, storeUrl } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
+import { awaitSchema } from '../stores/serving.ts';
 
 export const SEAL_PORT = 4561;
+const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1']);
 const KEY_FILE = 'log.key';
 /** The longest answer of a witness that is read. */
 const ANSWER_BYTES_MAX = 64 * 1024;
@@ -103,6 +105,7 @@ export async function seal(args: string[]): Promise<number> {
     options: {
       store: { type: 'string' },
       dir: { type: 'string' },
+      host: { type: 'string', default: '127.0.0.1' },
       port: { type: 'string' },
       origin: { type: 'string' },
       witness: { type: 'string', multiple: true, default: [] },
@@ -123,13 +126,19 @@ export async function seal(args: string[]): Promise<number> {
   try {
     const origin = values.origin;
     const part = await openSeal({ ...shared, dir: path.resolve(dir), origin, witnesses });
-    registerLog(app, part.files, isLoopbackHost);
+    // Beyond loopback there is no name that is this service's alone, and the log is read by anyone.
+    const loopback = LOOPBACK.has(values.host);
+    registerLog(app, part.files, loopback ? isLoopbackHost : () => true);
     const listen = async () => {
-      const at = await app.listen({ host: '127.0.0.1', port });
+      const at = await app.listen({ host: values.host, port });
       process.stdout.write(`telltale seal serves ${at}${LOG_PREFIX}\nlog key: ${part.vkey}\n`);
     };
     const web: Part = { start: listen, stop: () => app.close() };
-    await runParts([part, web], log, part.sealer.failed);
+    const start = async () => {
+      await awaitSchema(store, log);
+      await part.start();
+    };
+    await runParts([{ start, stop: part.stop }, web], log, part.sealer.failed);
   } finally {
     await store.close();
   }

@@ -3,9 +3,18 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { type Store, StoreError } from '#schemas';
-import { MigrationError, migrate, readMigrations, statementsOf } from '../../deploy/migrate.ts';
+import {
+  MigrationError,
+  migrate,
+  readMigrations,
+  requireSchema,
+  statementsOf,
+  touchedBy,
+} from '../../deploy/migrate.ts';
+import { LEASE_MS, LeaseError } from '../../deploy/migrate-lease.ts';
+import { systemRandom } from '../../deploy/process/clock.ts';
 import { openStore } from '../../deploy/stores/open.ts';
-import { fakeLog } from '../fakes/ports.ts';
+import { fakeClock, fakeLog } from '../fakes/ports.ts';
 
 const LIMITS = { timeMs: 20_000, memoryBytesMax: 1e9, rowsMax: 100_000 };
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'telltale-migrate-'));
@@ -112,13 +121,33 @@ describe('migrate', () => {
     expect(await tables()).not.toContain('e');
   });
 
-  it('says so when the store is newer than this program, and goes on', async () => {
+  it('refuses a store that is newer than this program, and changes nothing', async () => {
     await migrate(store, { log: fakeLog(), dir: folder(TWO) });
-    const log = fakeLog();
-    await migrate(store, { log, dir: folder({ '0001_a.sql': TWO['0001_a.sql'] }) });
-    expect(log.lines).toMatchObject([
-      { level: 'warn', event: 'migrate.unknown_step', fields: { step: '0002_c.sql#0' } },
-    ]);
+    const old = folder({ '0001_a.sql': TWO['0001_a.sql'] });
+    const newer = 'the store is newer than this program: it has 0002_c.sql#0';
+    await expect(migrate(store, { log: fakeLog(), dir: old })).rejects.toThrow(newer);
+    await expect(requireSchema(store, old)).rejects.toThrow(newer);
+    expect(await records()).toEqual(ALL);
+  });
+
+  it('tells a service when the store is older, or as it must be', async () => {
+    const two = folder(TWO);
+    await expect(requireSchema(store, two)).rejects.toThrow('run "telltale migrate" first');
+    await migrate(store, { log: fakeLog(), dir: folder({ '0001_a.sql': TWO['0001_a.sql'] }) });
+    await expect(requireSchema(store, two)).rejects.toThrow('1 statements from 0002_c.sql on');
+    await migrate(store, { log: fakeLog(), dir: two });
+    await requireSchema(store, two);
+  });
+
+  it('says what a step would touch', async () => {
+    const dir = folder(TWO);
+    const [first] = readMigrations(dir);
+    if (first === undefined) throw new Error('no step');
+    const absent = { table: 'telltale.a', rows: undefined, bytes: undefined };
+    expect(await touchedBy(store, first)).toEqual(absent);
+    await migrate(store, { log: fakeLog(), dir });
+    await store.command('INSERT INTO telltale.a SELECT number FROM numbers(7)');
+    expect(await touchedBy(store, first)).toMatchObject({ table: 'telltale.a', rows: 7 });
   });
 
   it('names the step that the engine refuses', async () => {
@@ -131,6 +160,72 @@ describe('migrate', () => {
       { event: 'migrate.failed', fields: { migration: '0001_x.sql', statement: 0 } },
     ]);
     expect(await records()).toEqual([]);
+  });
+});
+
+describe('the lease', () => {
+  const deps = (holder: string) => ({ clock: fakeClock(), random: systemRandom, holder });
+
+  it('lets one of two migrators on, and the other find all done', async () => {
+    const dir = folder(TWO);
+    const ran: string[] = [];
+    const watched: Store = {
+      ...store,
+      command: async (text) => {
+        if (/TABLE IF NOT EXISTS telltale\.[abc]/.test(text)) ran.push(text);
+        await store.command(text);
+      },
+    };
+    const both = await Promise.allSettled(
+      ['one', 'two'].map((holder) =>
+        migrate(watched, { log: fakeLog(), dir, lease: deps(holder) }),
+      ),
+    );
+    const refused = both.filter((one) => one.status === 'rejected');
+    for (const { reason } of refused) expect(reason).toBeInstanceOf(LeaseError);
+    expect(refused.length).toBeLessThan(2);
+    expect(ran).toHaveLength(3);
+    expect(await records()).toEqual(ALL);
+    expect(await tables()).toEqual(['a', 'b', 'c', 'migrations']);
+  });
+
+  const held = async (name: string, untilMs: number) => {
+    await store.command('CREATE DATABASE IF NOT EXISTS telltale ENGINE = Atomic');
+    await store.command(
+      `CREATE TABLE telltale.migration_lease_${name} (held UInt8) ENGINE = MergeTree ORDER BY held COMMENT '${untilMs} host-a process 7'`,
+    );
+  };
+
+  it('says who has it, and takes nothing then', async () => {
+    await held('00', Date.now() + LEASE_MS);
+    const dir = folder(TWO);
+    await expect(migrate(store, { log: fakeLog(), dir, lease: deps('late') })).rejects.toThrow(
+      'another migration is running: host-a process 7; if it is dead, its lease ends in',
+    );
+    expect(await tables()).toEqual(['migration_lease_00', 'migrations']);
+  });
+
+  it('passes over one whose time is up', async () => {
+    await held('01', Date.now() - 1);
+    await migrate(store, { log: fakeLog(), dir: folder(TWO), lease: deps('next') });
+    expect(await tables()).toEqual(['a', 'b', 'c', 'migrations']);
+  });
+
+  it('stops before the next step once it was lost', async () => {
+    const robbed: Store = {
+      ...store,
+      command: async (text) => {
+        await store.command(text);
+        if (!text.includes('telltale.a')) return;
+        const [lease] = (await tables()).filter((name) => name.startsWith('migration_lease'));
+        await store.command(`DROP TABLE telltale.${lease} SYNC`);
+      },
+    };
+    const dir = folder(TWO);
+    await expect(migrate(robbed, { log: fakeLog(), dir, lease: deps('one') })).rejects.toThrow(
+      'the lease was lost',
+    );
+    expect(await records()).toEqual(ALL.slice(0, 1));
   });
 });
 

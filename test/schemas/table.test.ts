@@ -13,6 +13,8 @@ import {
   entityViews,
   erasuresTable,
   eventsTable,
+  holdsTable,
+  removalsTable,
   replaysTable,
   rowOf,
   type Store,
@@ -40,6 +42,8 @@ beforeAll(async () => {
     ...entityViews(),
     replaysTable(),
     erasuresTable(),
+    holdsTable(),
+    removalsTable(),
     streamsTable(),
     streamsView(),
   ])
