@@ -3,6 +3,7 @@
  * inserts it (`work.ts`), so that whoever comes after it cuts the same batch; where nothing is
  * written down, the cut is a function of the log alone.
  */
+import { FRAME_BYTES_MAX } from '#schemas';
 
 /** What the cut looks at. */
 export interface Message {
@@ -20,9 +21,13 @@ export interface BatchLimits {
   readonly messagesMax: number;
 }
 
+/**
+ * As much as one frame may bring, because an insert of that size has to be made anyway: what it costs
+ * the engine whatever it holds is then shared by as many rows as memory allows.
+ */
 export const BATCH_LIMITS: BatchLimits = {
   windowMs: 250,
-  bytesMax: 8 * 1024 * 1024,
+  bytesMax: FRAME_BYTES_MAX,
   messagesMax: 2_000,
 };
 

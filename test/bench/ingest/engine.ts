@@ -15,8 +15,8 @@ import { fakeLog } from '../../fakes/ports.ts';
 import { framesOf, type Recorded } from '../workload.ts';
 
 const NEWLINE = 0x0a;
-/** Frames of one insert: about the 8 MB at which a worker closes its batch. */
-const FRAMES_AT_ONCE = 128;
+/** Frames of one insert: about the 15 MB at which a worker closes its batch. */
+const FRAMES_AT_ONCE = 240;
 
 /** Columns that are there for the sake of integrity alone. */
 export const INTEGRITY_COLUMNS = [
