@@ -165,6 +165,41 @@ export function select(tenant: string, query: Select): ScopedSql {
   return { text, bare, tests, params } as unknown as ScopedSql;
 }
 
+const NAMED_TABLE = /\bFROM (telltale\.\w+)\b/g;
+
+/**
+ * A whole statement of ours, joins and subqueries in it, over one tenant's rows: each of its tables
+ * stands behind its FROM by its full name, and is read through a subquery that holds the tenant's
+ * predicate and all else that `select` puts on. Throws `ScopeError` for a table that it does not know
+ * or can't put in its place.
+ */
+export function within(
+  tenant: string,
+  statement: string,
+  values: Readonly<Record<string, SqlValue>>,
+): ScopedSql {
+  if (typeof tenant !== 'string' || tenant === '') throw new ScopeError('a query needs a tenant');
+  const params: Record<string, SqlValue> = Object.assign(Object.create(null), { tenant });
+  merge(params, values);
+  const sources = new Map<string, { readonly text: string; readonly bare: string }>();
+  for (const [, table = ''] of statement.matchAll(NAMED_TABLE)) {
+    const name = Object.entries(TABLES).find(([, each]) => each === table)?.[0];
+    const { text, bare, scope } = sourceOf(tenant, (name ?? table) as TableName, params);
+    const derived = Object.keys(DERIVED[name as TableName] ?? {});
+    const rows = `SELECT ${['*', ...derived].join(', ')} FROM ${text}${joined('WHERE', scope)}`;
+    // A table without content has no bare form of its own.
+    sources.set(table, { text: `(${rows})`, bare: bare === text ? `(${rows})` : bare });
+  }
+  const read = (form: 'text' | 'bare') =>
+    statement.replace(NAMED_TABLE, (_, table) => `FROM ${sources.get(table)?.[form]}`);
+  const named = statement.match(/\b(?:FROM|JOIN)\b(?! ?\()|\btelltale\./gi)?.length ?? 0;
+  if (named !== 2 * (statement.match(NAMED_TABLE)?.length ?? 0) || /;|--|\/\*/.test(statement))
+    throw new ScopeError(`each table stands behind a FROM, by its full name: ${statement}`);
+  for (const [, name] of statement.matchAll(PLACEHOLDER))
+    if (name === undefined || !(name in params)) throw new ScopeError(`no value for {${name}}`);
+  return { text: read('text'), bare: read('bare'), tests: undefined, params } as ScopedSql;
+}
+
 interface Source {
   readonly text: string;
   readonly bare: string;

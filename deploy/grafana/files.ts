@@ -1,24 +1,9 @@
 /** The files that Grafana's provisioning reads, all generated: `npm run gen`. */
 import { stringify } from 'yaml';
-import { ALERTS_DASHBOARD } from './alerts.ts';
-import { APPROVALS_DASHBOARD } from './approvals.ts';
 import { grafanaDashboard } from './build.ts';
+import { DASHBOARDS } from './dashboards.ts';
 import { datasourceProvisioning } from './datasource.ts';
-import { FLEET_DASHBOARD } from './fleet.ts';
-import { NETWORK_DASHBOARD } from './network.ts';
-import type { Dashboard } from './panel.ts';
-import { PIPELINE_DASHBOARD } from './pipeline.ts';
 import { alertingProvisioning } from './rules.ts';
-import { SESSION_DASHBOARD } from './session.ts';
-
-export const DASHBOARDS: readonly Dashboard[] = [
-  FLEET_DASHBOARD,
-  SESSION_DASHBOARD,
-  NETWORK_DASHBOARD,
-  APPROVALS_DASHBOARD,
-  ALERTS_DASHBOARD,
-  PIPELINE_DASHBOARD,
-];
 
 const FOLDER = 'deploy/grafana/provisioning';
 

@@ -43,6 +43,12 @@ export const FLEET = [
 export const ofTenant = (time: string): string =>
   [`$__timeFilter(${time})`, among('tenant', 'tenant')].join(' AND ');
 
+/** What drop-downs answer: column -> ClickHouse type, in order. */
+export const VARIABLE_COLUMNS: Readonly<Record<string, string>> = {
+  value: 'String',
+  text: 'String',
+};
+
 const dropDown = (column: (typeof FLEET_COLUMNS)[number], label: string): Variable => ({
   name: column,
   label,

@@ -1,11 +1,12 @@
 /** The generated files: ids, places, links, formats; and what hostile values make of a statement. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { DASHBOARDS, grafanaFiles } from '../../../deploy/grafana/files.ts';
+import { DASHBOARDS } from '../../../deploy/grafana/dashboards.ts';
+import { grafanaFiles } from '../../../deploy/grafana/files.ts';
+import { expand, type Picks } from '../../../deploy/grafana/macros.ts';
 import { ALERT_RULES } from '../../../deploy/grafana/rules.ts';
 import { SESSION } from '../../query/seed.ts';
 import { openTestStore, type TestStore } from '../../query/service.ts';
-import { expand, type Picks } from './macros.ts';
 import { ask, fill, SEEDED } from './store.ts';
 
 interface Grid {

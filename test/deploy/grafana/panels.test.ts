@@ -1,6 +1,6 @@
 /** Each panel, drop-down, mark and alert rule against the engine, as the plugin would ask. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { DASHBOARDS } from '../../../deploy/grafana/files.ts';
+import { DASHBOARDS } from '../../../deploy/grafana/dashboards.ts';
 import type { Dashboard, Panel } from '../../../deploy/grafana/panel.ts';
 import { ALERT_RULES } from '../../../deploy/grafana/rules.ts';
 import { SESSION } from '../../query/seed.ts';

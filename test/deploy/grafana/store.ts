@@ -1,5 +1,6 @@
 /** A store with something of everything in it, and Grafana's way of asking it. */
 import type { Draft, Row, Store } from '#schemas';
+import { expand, type Picks, type Range } from '../../../deploy/grafana/macros.ts';
 import {
   eventsIn,
   insertAlert,
@@ -9,7 +10,6 @@ import {
   stampStream,
   storyDrafts,
 } from '../../query/seed.ts';
-import { expand, type Picks, type Range } from './macros.ts';
 
 /** When the seeded session began (test/query/seed.ts), and ten minutes from there. */
 const BEGAN_SECONDS = 1_764_000_000;
