@@ -147,7 +147,8 @@ export function fitDraft(draft: Draft): Draft {
     else more++;
   };
   const out: Loose = {};
-  for (const [name, value] of Object.entries(draft as Loose)) {
+  for (const name of Object.keys(draft)) {
+    const value = (draft as Loose)[name];
     if (name === 'altered' || value === undefined || value === null) continue;
     const field = spec.fields[name];
     if (field === undefined)

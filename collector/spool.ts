@@ -75,12 +75,21 @@ const RECORD_PREFIX_BYTES = 9;
 const STREAM_FILE = 'stream.json';
 const RELEASED_FILE = 'released';
 
-const record = (bytes: Buffer): Buffer =>
-  Buffer.concat([
-    Buffer.from(`${crc32(bytes).toString(16).padStart(8, '0')} `),
-    bytes,
-    Buffer.of(0x0a),
-  ]);
+/** The records of events, one behind the other, and where each ends. */
+function recordsOf(events: readonly StampedEvent[]): { bytes: Buffer; ends: number[] } {
+  const size = events.reduce((sum, one) => sum + one.bytes.length + RECORD_PREFIX_BYTES + 1, 0);
+  const bytes = Buffer.allocUnsafe(size);
+  const ends: number[] = [];
+  let at = 0;
+  for (const { bytes: line } of events) {
+    bytes.write(`${crc32(line).toString(16).padStart(8, '0')} `, at, 'latin1');
+    bytes.set(line, at + RECORD_PREFIX_BYTES);
+    at += RECORD_PREFIX_BYTES + line.length;
+    bytes[at++] = 0x0a;
+    ends.push(at);
+  }
+  return { bytes, ends };
+}
 
 /** Field 22 of /proc/PID/stat: tells a process from a later one with the same number. */
 function startTime(disk: Disk, pid: number): string | undefined {
@@ -265,14 +274,11 @@ function spoolAt(
   }
 
   function append(events: readonly StampedEvent[]): boolean {
-    const records = events.map(({ bytes }) => record(bytes));
-    const segment = write(Buffer.concat(records));
+    const { bytes, ends } = recordsOf(events);
+    const segment = write(bytes);
     if (segment === undefined) return false;
-    let end = sizeOf(segment);
-    for (const { length } of records) {
-      end += length;
-      segment.offsets.push(end);
-    }
+    const start = sizeOf(segment);
+    for (const end of ends) segment.offsets.push(start + end);
     next += events.length;
     dirty.add(segment.file);
     return true;

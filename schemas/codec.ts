@@ -72,25 +72,31 @@ function isEmpty(value: unknown): boolean {
   return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 }
 
-function* stringsOf(value: unknown): Generator<string> {
-  if (typeof value === 'string') yield value;
-  else if (Array.isArray(value)) for (const item of value) yield String(item);
-  else if (typeof value === 'object' && value !== null)
+/** UTF-8 bytes of all strings in a value; -1 where one of them holds a lone surrogate. */
+function bytesIn(value: unknown): number {
+  if (typeof value === 'string') return value.isWellFormed() ? Buffer.byteLength(value) : -1;
+  if (typeof value !== 'object' || value === null) return 0;
+  let bytes = 0;
+  const add = (part: unknown) => {
+    const more = bytesIn(String(part));
+    bytes = more < 0 || bytes < 0 ? -1 : bytes + more;
+  };
+  if (Array.isArray(value)) for (const item of value) add(item);
+  else
     for (const [key, item] of Object.entries(value)) {
-      yield key;
-      yield String(item);
+      add(key);
+      add(item);
     }
+  return bytes;
 }
 
 /** What the JSON Schema can't say of a field: not empty, well-formed Unicode, size in bytes. */
 function faultOf(spec: KindSpec, name: string, field: Field, value: unknown): Decoded | undefined {
+  if (typeof value === 'number' || typeof value === 'boolean') return undefined;
   if (!spec.required.has(name) && isEmpty(value))
     return bad('invalid', name, 'is empty: leave an optional field out instead');
-  let bytes = 0;
-  for (const string of stringsOf(value)) {
-    if (!string.isWellFormed()) return bad('not_well_formed', name, 'holds a lone surrogate');
-    if (field.bytesMax !== undefined) bytes += Buffer.byteLength(string);
-  }
+  const bytes = bytesIn(value);
+  if (bytes < 0) return bad('not_well_formed', name, 'holds a lone surrogate');
   if (field.bytesMax !== undefined && bytes > field.bytesMax)
     return bad('invalid', name, `has ${bytes} bytes; at most ${field.bytesMax} are allowed`);
   return undefined;

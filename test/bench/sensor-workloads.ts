@@ -55,6 +55,9 @@ interface Leg {
   /** Of it, until the command ran. */
   readonly startMs: number;
   readonly cpuMs: number;
+  /** Of it: the supervisor, and this process. */
+  readonly supervisorMs: number;
+  readonly collectorMs: number;
   readonly counts: readonly Count[];
   readonly events: number;
 }
@@ -87,7 +90,8 @@ async function base(workload: Workload, dir: string): Promise<Leg> {
   const code = await new Promise((resolve) => child.on('exit', resolve));
   if (code !== 0) throw new Error(`${workload.name}: exit ${code}`);
   const wallMs = performance.now() - began;
-  return { wallMs, startMs: 0, cpuMs: timesMs(dir), counts: [], events: 0 };
+  const none = { startMs: 0, supervisorMs: 0, collectorMs: 0, events: 0 };
+  return { wallMs, ...none, cpuMs: timesMs(dir), counts: [] };
 }
 
 async function candidate(workload: Workload, dir: string): Promise<Leg> {
@@ -126,8 +130,11 @@ async function candidate(workload: Workload, dir: string): Promise<Leg> {
   if (exit.code !== 0) throw new Error(`${workload.name}: exit ${JSON.stringify(exit)}`);
   if (log.lines.length > 0) throw new Error(JSON.stringify(log.lines));
   proveEvents(drafts);
-  const cpuMs = timesMs(dir) + childrenMs() - children + (user + system) / 1000;
-  return { wallMs, startMs, cpuMs, counts: workload.counts(drafts, dir), events: drafts.length };
+  const supervisorMs = childrenMs() - children;
+  const collectorMs = (user + system) / 1000;
+  const cpuMs = timesMs(dir) + supervisorMs + collectorMs;
+  const counts = workload.counts(drafts, dir);
+  return { wallMs, startMs, cpuMs, supervisorMs, collectorMs, counts, events: drafts.length };
 }
 
 async function leg(workload: Workload, run: typeof base): Promise<Leg> {
@@ -177,7 +184,13 @@ async function measure(workload: Workload, blocks: number): Promise<boolean> {
   return whole;
 }
 
-const told = (leg: Leg) => `${leg.wallMs.toFixed(0)} ms (${leg.cpuMs.toFixed(0)} ms CPU)`;
+function told({ wallMs, cpuMs, supervisorMs, collectorMs }: Leg): string {
+  const parts =
+    supervisorMs + collectorMs === 0
+      ? ''
+      : `: supervisor ${supervisorMs.toFixed(0)}, collector ${collectorMs.toFixed(0)}`;
+  return `${wallMs.toFixed(0)} ms (${cpuMs.toFixed(0)} ms CPU${parts})`;
+}
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
