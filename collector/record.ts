@@ -28,9 +28,11 @@ export interface Watched {
   stop(): Promise<void>;
 }
 
+type Sink = (drafts: readonly Draft[]) => Promise<void>;
+
 /** One rung of the ladder. */
 export interface Sensor {
-  run(command: Command, sink: (drafts: readonly Draft[]) => Promise<void>): Promise<Watched>;
+  run(command: Command, sink: Sink): Promise<Watched>;
 }
 
 /** What the agent says of itself: its telemetry, session files and hooks. */
@@ -43,6 +45,11 @@ export interface Channels {
   stop(): Promise<void>;
 }
 
+/** The egress policy: it is told what the sensor sees, and put between the command and the network. */
+export interface Egress extends Channels {
+  observe(drafts: readonly Draft[]): void;
+}
+
 export interface RecordDeps {
   readonly spool: Spool;
   readonly shipper: Shipper;
@@ -53,6 +60,8 @@ export interface RecordDeps {
   readonly sensor: Sensor;
   /** Makes the agent's channels; they put their drafts into `sink`. */
   readonly channels?: (sink: (drafts: readonly Draft[]) => void) => Channels;
+  /** Makes the egress policy; it puts its decisions into `sink`. */
+  readonly egress?: (sink: (drafts: readonly Draft[]) => void) => Egress;
   readonly settings: Readonly<Record<string, string>>;
   /** Takes secrets out of a draft before it is numbered. */
   readonly redact?: (draft: Draft) => Draft;
@@ -78,16 +87,25 @@ export async function record(deps: RecordDeps, command: Command): Promise<Record
     { commandArgs: command.argv, cwd: command.cwd, settings: deps.settings },
   );
   shipper.start();
-  const channels = deps.channels?.((drafts) => void session.add(drafts));
+  const sink = (drafts: readonly Draft[]) => void session.add(drafts);
+  const egress = deps.egress?.(sink);
+  const channels = deps.channels?.(sink);
   try {
+    await egress?.start();
     await channels?.start();
-    const prepared = (await channels?.prepare(command)) ?? command;
-    const exit = await watch(deps.sensor, prepared, session);
+    const routed = (await egress?.prepare(command)) ?? command;
+    const prepared = (await channels?.prepare(routed)) ?? routed;
+    const exit = await watch(deps.sensor, prepared, (drafts) => {
+      egress?.observe(drafts);
+      return session.add(drafts);
+    });
     await channels?.settle();
+    await egress?.stop();
     await channels?.stop();
     await session.close(closeFields(exit));
     return { exit, ...(await finish(deps, session)) };
   } catch (error) {
+    await egress?.stop();
     await channels?.stop();
     const reason = error instanceof Error ? error.message : String(error);
     await session.close({ close_reason: 'failed', reason });
@@ -97,8 +115,8 @@ export async function record(deps: RecordDeps, command: Command): Promise<Record
 }
 
 /** Runs the command under the sensor. Ctrl-C and SIGTERM go to the command; recording goes on. */
-async function watch(sensor: Sensor, command: Command, session: Session): Promise<Exit> {
-  const watched = await sensor.run(command, (drafts) => session.add(drafts));
+async function watch(sensor: Sensor, command: Command, sink: Sink): Promise<Exit> {
+  const watched = await sensor.run(command, sink);
   const forward = (signal: NodeJS.Signals) => watched.signal(signal);
   // The terminal sends SIGINT to the whole foreground group, the command included.
   const ignore = () => {};

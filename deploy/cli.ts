@@ -20,7 +20,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   run: {
     summary: 'record a session; exits with the command’s code',
     usage:
-      'run [--agent NAME] [--sensor auto|seccomp|ptrace|none] [--secret PATH] [--redact FILE] [--content full|hash|none] [--to URL|kafka://HOST:PORT,…] [--tenant NAME] -- COMMAND …',
+      'run [--agent NAME] [--sensor auto|seccomp|ptrace|none] [--secret PATH] [--redact FILE] [--content full|hash|none] [--egress FILE] [--to URL|kafka://HOST:PORT,…] [--tenant NAME] -- COMMAND …',
     load: async () => (await import('./commands/run.ts')).run,
   },
   timeline: {
@@ -103,6 +103,20 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     usage:
       'erase SESSION [--event ID]… [--fields A,B] --reason TEXT [--by NAME] [--data DIR | --store URL] [--dry-run]',
     load: async () => (await import('./commands/erase.ts')).erase,
+  },
+  backup: {
+    summary: 'the store, its log and its tokens into a folder that says what it holds',
+    usage:
+      'backup DIR [--data DIR | --store URL [--to disk:NAME|s3:COLLECTION] [--tlog DIR] [--access DIR]] ' +
+      '[--base DIR] [--reason TEXT] [--by NAME]',
+    load: async () => (await import('./commands/backup.ts')).backup,
+  },
+  restore: {
+    summary: 'a backup put back where nothing is yet, and held to what it says',
+    usage:
+      'restore DIR [--data DIR | --store URL [--tlog DIR] [--access DIR]] [--base DIR] [--sha256 HEX] ' +
+      '[--check] [--reason TEXT] [--by NAME]',
+    load: async () => (await import('./commands/restore.ts')).restore,
   },
   migrate: {
     summary: 'bring the store, and with --kafka the topic, to this version’s schema',

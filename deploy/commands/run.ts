@@ -2,10 +2,12 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import type { Draft } from '#schemas';
+import type { Clock, Draft, Log } from '#schemas';
 import { createAgentChannels } from '../../collector/agents/channels.ts';
 import { findAdapter, UnknownAgentError } from '../../collector/agents/index.ts';
 import { systemDisk } from '../../collector/disk.ts';
+import { createEgress } from '../../collector/egress/egress.ts';
+import type { Policy } from '../../collector/egress/policy.ts';
 import { type Command, type Recorded, record } from '../../collector/record.ts';
 import type { Configured } from '../../collector/redact/configured.ts';
 import { createRedactor } from '../../collector/redact.ts';
@@ -14,6 +16,7 @@ import { secretPaths } from '../../collector/sensors/secrets.ts';
 import { createShipper, openTransport } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
 import type { StreamIdentity } from '../../collector/stamp.ts';
+import { egressPolicy, resolveName, upstreamOf } from '../egress.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { uuidv7 } from '../process/ids.ts';
 import { UsageError } from '../process/lifecycle.ts';
@@ -56,6 +59,8 @@ export interface RunOptions {
   readonly content?: ContentPolicy;
   /** What is secret beside what the rules know. */
   readonly configured?: Configured;
+  /** What may leave, held by a proxy that the command is told of. */
+  readonly egress?: Policy;
 }
 
 /** Splits at the first `--`: what stands behind it is the command, untouched. */
@@ -94,6 +99,7 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
       ? undefined
       : (sink: (drafts: readonly Draft[]) => void) =>
           createAgentChannels({ adapter, dir: privateDir, log, clock, meter }, sink);
+  const egress = egressOf(options, { log, clock });
   const sensor = createLadder({
     log,
     clock,
@@ -120,6 +126,7 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
           ...(options.configured === undefined ? {} : { configured: options.configured }),
         }),
         ...(channels === undefined ? {} : { channels }),
+        ...(egress === undefined ? {} : { egress }),
         settings: { agent: adapter?.name ?? 'none', to: options.to, content },
         drainMsMax: options.drainMs,
       },
@@ -129,6 +136,17 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
     await transport.close();
     fs.rmSync(privateDir, { recursive: true, force: true });
   }
+}
+
+/** The egress policy of this run; through the proxy of this machine, where it has one. */
+function egressOf({ egress: policy, command }: RunOptions, ports: { log: Log; clock: Clock }) {
+  if (policy === undefined) return undefined;
+  const upstream = upstreamOf(command.env);
+  const deps = {
+    ...{ ...ports, policy, resolve: resolveName },
+    ...(upstream === undefined ? {} : { upstream }),
+  };
+  return (sink: (drafts: readonly Draft[]) => void) => createEgress(deps, sink);
 }
 
 /** What the command inherits; the right to read what was recorded is none of its business. */
@@ -159,6 +177,7 @@ export async function run(args: string[]): Promise<number> {
       secret: { type: 'string', multiple: true, default: [] },
       content: { type: 'string', default: 'full' },
       redact: { type: 'string' },
+      egress: { type: 'string' },
       verbose: { type: 'boolean', default: false },
     },
   });
@@ -174,6 +193,7 @@ export async function run(args: string[]): Promise<number> {
     secrets: values.secret,
     content: contentPolicyOf(values.content),
     ...(values.redact === undefined ? {} : { configured: configuredRedaction(values.redact) }),
+    ...(values.egress === undefined ? {} : { egress: egressPolicy(values.egress) }),
     ...(values.agent === undefined ? {} : { agent: values.agent }),
   };
   const log = terminalLog(options.verbose);

@@ -16,6 +16,7 @@ export const net = defineKind({
     'url',
     'net_bytes_in',
     'net_bytes_out',
+    'duration_ns',
     'outcome',
     'error',
     'attrs',
