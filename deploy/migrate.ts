@@ -174,6 +174,11 @@ export async function requireSchema(store: Store, dir?: string): Promise<void> {
     );
 }
 
+/** Rejects with `MigrationError` where the store is newer than this program, and only then. */
+export async function refuseNewerStore(store: Store, dir?: string): Promise<void> {
+  refuseNewer(readMigrations(dir), await appliedSteps(store));
+}
+
 const NAMED = /\btelltale\.(\w+)/;
 
 /** What a step would touch, by what the engine says of its table. */

@@ -35,6 +35,8 @@ export interface EmbeddedSettings {
   /** Memory of the whole engine. */
   readonly memoryBytesMax: number;
   readonly markCacheBytes: number;
+  /** Whether BACKUP and RESTORE may reach files; only the commands for that ask for it. */
+  readonly backups?: boolean;
 }
 
 export const EMBEDDED_DEFAULTS: EmbeddedSettings = {
@@ -117,6 +119,7 @@ export const engineArgs = (settings: EmbeddedSettings): string[] => [
   `--max_query_size=${STATEMENT_BYTES_MAX}`,
   `--max_ast_elements=${STATEMENT_NODES_MAX}`,
   `--max_expanded_ast_elements=${STATEMENT_NODES_MAX}`,
+  ...(settings.backups === true ? ['--backups.allowed_path=/'] : []),
 ];
 
 function opener(dir: string, settings: EmbeddedSettings): () => Session {
