@@ -30,7 +30,19 @@ export interface ConsumerDeps {
   readonly topic?: string;
 }
 
+/** How a worker stands with its group; times are the clock's monotonic ones. */
+export interface ConsumerState {
+  /** Whether it is a member of the group now, and of how many partitions. */
+  readonly joined: boolean;
+  readonly partitions: number;
+  /** When a fetch came back last, with messages or without; undefined before the first. */
+  readonly polledNs: bigint | undefined;
+  /** Since when the oldest fetch is worked on that is not done; undefined where none is. */
+  readonly busySinceNs: bigint | undefined;
+}
+
 export interface Consumer extends Part {
+  readonly state: ConsumerState;
   /** Rejects when the worker can't go on; the process should end and be started again. */
   readonly failed: Promise<never>;
 }
@@ -39,6 +51,8 @@ export interface Consumer extends Part {
 const SESSION_MS = 15_000;
 const CONNECT_RETRY_MS = 2_000;
 const PARTITIONS_AT_ONCE = 4;
+/** Between two looks at how far the group is behind. */
+const LAG_MS = 15_000;
 /** As Kafka has it for a group that has committed nothing yet. */
 const NOTHING_COMMITTED: Committed = { offset: '-1', note: '' };
 /** A fetch brings a whole batch of each partition, with room for what Kafka puts around it. */
@@ -112,14 +126,27 @@ export function createConsumer(deps: ConsumerDeps): Consumer {
     }
   }
 
+  const state = { joined: false, partitions: 0, polledNs: undefined as bigint | undefined };
+  /** When each fetch began that is worked on, by partition. */
+  const busy = new Map<number, bigint>();
+
   const worker = createWorker({ log, meter, clock, ingest, topic, limits, committedOf, fail });
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
     commits = undefined;
     worker.joined();
     const partitions = Object.values(payload.memberAssignment).flat().length;
+    Object.assign(state, { joined: true, partitions, polledNs: clock.monotonicNs() });
     log.info('ingest.assigned', { group: groupId, partitions });
   });
+  const left = () => void Object.assign(state, { joined: false, partitions: 0 });
+  consumer.on(
+    consumer.events.FETCH,
+    () => void Object.assign(state, { polledNs: clock.monotonicNs() }),
+  );
+  consumer.on(consumer.events.REBALANCING, left);
+  consumer.on(consumer.events.STOP, left);
   consumer.on(consumer.events.CRASH, ({ payload }) => {
+    left();
     log.warn('ingest.consumer_crashed', {
       error: payload.error.message,
       restart: payload.restart,
@@ -129,9 +156,35 @@ export function createConsumer(deps: ConsumerDeps): Consumer {
 
   async function eachBatch(payload: EachBatchPayload): Promise<void> {
     const { batch } = payload;
-    meter.gauge('telltale.ingest.lag', Number(batch.offsetLagLow()));
-    await worker.work(batch, membershipOf(payload));
+    busy.set(batch.partition, clock.monotonicNs());
+    try {
+      await worker.work(batch, membershipOf(payload));
+    } finally {
+      busy.delete(batch.partition);
+    }
   }
+
+  /**
+   * How far the whole group is behind. The brokers are asked, because a worker whose store is away
+   * fetches nothing and would never see the log grow.
+   */
+  async function measureLag(): Promise<void> {
+    const [ends, [committed]] = await Promise.all([
+      admin.fetchTopicOffsets(topic),
+      admin.fetchOffsets({ groupId, topics: [topic] }),
+    ]);
+    const done = new Map(committed?.partitions.map((one) => [one.partition, one.offset]));
+    const behind = ends.map(({ partition, high, low }) => {
+      const offset = done.get(partition) ?? NOTHING_COMMITTED.offset;
+      const from = offset === NOTHING_COMMITTED.offset ? low : offset;
+      return Math.max(0, Number(BigInt(high) - BigInt(from)));
+    });
+    meter.gauge(
+      'telltale.ingest.lag',
+      behind.reduce((sum, one) => sum + one, 0),
+    );
+  }
+  let endLag = () => {};
 
   async function connect(): Promise<void> {
     for (let attempt = 0; !worker.stopping.aborted; attempt++) {
@@ -144,6 +197,10 @@ export function createConsumer(deps: ConsumerDeps): Consumer {
           eachBatchAutoResolve: false,
           partitionsConsumedConcurrently: PARTITIONS_AT_ONCE,
           eachBatch,
+        });
+        endLag = clock.every(LAG_MS, () => {
+          if (!worker.stopping.aborted)
+            measureLag().catch((error) => log.debug('ingest.no_lag', { error: String(error) }));
         });
         return;
       } catch (error) {
@@ -161,12 +218,17 @@ export function createConsumer(deps: ConsumerDeps): Consumer {
 
   return {
     failed,
+    get state() {
+      const [busySinceNs] = [...busy.values()].sort((a, b) => (a < b ? -1 : 1));
+      return { ...state, busySinceNs };
+    },
     async start() {
       running ??= connect();
     },
     async stop() {
       const endGrace = worker.stop();
       await running;
+      endLag();
       await disconnect().catch((error) => {
         log.warn('ingest.disconnect_failed', { error: String(error) });
       });

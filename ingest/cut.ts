@@ -11,6 +11,8 @@ export interface Message {
   readonly value: Uint8Array | null;
   /** Milliseconds since 1970, as the log has them beside it. */
   readonly timestamp?: string;
+  /** What its sender put beside it. */
+  readonly headers?: Readonly<Record<string, unknown>>;
 }
 
 export interface BatchLimits {

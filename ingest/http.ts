@@ -34,10 +34,10 @@ export interface FramesDeps {
 }
 
 /** Same bytes, same name: a frame that is sent again has the same tokens. */
-function batchOf(bytes: Buffer): Batch {
+function batchOf(bytes: Buffer, traceparent: string | undefined): Batch {
   const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 32);
   const name = `http/${hash}`;
-  return { name, frames: [{ bytes, origin: name }] };
+  return { name, frames: [{ bytes, origin: name, traceparent }], via: 'http' };
 }
 
 /**
@@ -48,7 +48,7 @@ export function createFrameIntake(
   ingest: Ingest,
   clock: Clock,
   patienceMs = PATIENCE_MS,
-): (frame: Buffer) => Promise<Summary> {
+): (frame: Buffer, traceparent?: string) => Promise<Summary> {
   /** A frame whose insert may still land: it is settled before anything else is written. */
   let unsettled: Batch | undefined;
   let turn: Promise<unknown> = Promise.resolve();
@@ -72,8 +72,8 @@ export function createFrameIntake(
     }
   }
 
-  return (frame) => {
-    const batch = batchOf(frame);
+  return (frame, traceparent) => {
+    const batch = batchOf(frame, traceparent);
     const mine = turn.then(() => patiently(batch));
     turn = mine.catch(() => {});
     return mine;
@@ -117,7 +117,11 @@ export function registerFrames(app: FastifyInstance, deps: FramesDeps): void {
         if (!Buffer.isBuffer(request.body))
           return reply.code(415).send({ error: `send a frame as ${FRAME_CONTENT_TYPE}` });
         try {
-          return await take(request.body);
+          const { traceparent } = request.headers;
+          return await take(
+            request.body,
+            typeof traceparent === 'string' ? traceparent : undefined,
+          );
         } catch (error) {
           if (!(error instanceof StoreError)) throw error;
           log.warn('ingest.http_not_stored', { code: error.fault.code });

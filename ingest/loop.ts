@@ -13,9 +13,11 @@ import {
   type Random,
   type Store,
   type TelltaleEvent,
+  type Tracer,
 } from '#schemas';
 import { type DecodedFrame, decodeFrame } from './decode.ts';
 import type { Detect } from './detect/live.ts';
+import { observeBatch } from './observe.ts';
 import { type Arrival, type Batch, deadLine, type Parked, type Summary } from './outcome.ts';
 import { createSequence, type Placed } from './sequence.ts';
 import { createWriter, slotsOf } from './write.ts';
@@ -26,6 +28,8 @@ export interface IngestDeps {
   readonly meter: Meter;
   readonly clock: Clock;
   readonly random: Random;
+  /** Absent: nothing is traced. */
+  readonly tracer?: Tracer;
   /** Rules, run over what is stored before the batch is done. */
   readonly detect?: Pick<Detect, 'see' | 'forget'>;
 }
@@ -149,7 +153,7 @@ export function createIngest(deps: IngestDeps): Ingest {
     return { stored: written.stored, duplicates: written.duplicates, parked: parked.length };
   }
 
-  function take(batch: Batch, signal: AbortSignal): Promise<Summary> {
+  function takeFrames(batch: Batch, signal: AbortSignal): Promise<Summary> {
     // It needs nothing of the store, so it is done while another batch is being written.
     const frames = batch.frames.map(decodeFrame);
     const mine = turn.then(() => run(batch.name, frames, signal));
@@ -158,6 +162,9 @@ export function createIngest(deps: IngestDeps): Ingest {
     });
     return mine;
   }
+
+  const take = (batch: Batch, signal: AbortSignal) =>
+    observeBatch(batch, deps, () => takeFrames(batch, signal));
 
   return {
     take,

@@ -44,6 +44,8 @@ export interface Incoming {
   readonly origin: string;
   /** When the log had it, by the log's own word, which is the same whoever reads it again. */
   readonly atMs?: number | undefined;
+  /** The W3C `traceparent` that its sender put on it; anything, as a sender likes. */
+  readonly traceparent?: string | undefined;
 }
 
 /** Frames that are written together, or not at all. */
@@ -51,6 +53,8 @@ export interface Batch {
   readonly frames: readonly Incoming[];
   /** Names the batch in deduplication tokens; the same frames have the same name, always. */
   readonly name: string;
+  /** How it came. */
+  readonly via?: 'kafka' | 'http';
 }
 
 /** What became of one batch. */

@@ -74,15 +74,22 @@ const STOP_GRACE_MS = 8_000;
 const noteFor = (end: string | undefined) => (end === undefined ? '' : `cut=${end}`);
 const endIn = (note: string) => /^cut=(\d{1,19})$/.exec(note)?.[1];
 
+/** The header as text; a sender may have put anything there, and whoever reads it checks. */
+function traceparentIn({ headers }: Message): string | undefined {
+  const value = headers?.traceparent;
+  return Buffer.isBuffer(value) ? value.toString('latin1') : undefined;
+}
+
 function batchOf(topic: string, partition: number, messages: readonly Message[]): Batch {
   const first = messages[0]?.offset;
   const last = messages.at(-1)?.offset;
   const frames = messages.map((message) => ({
+    traceparent: traceparentIn(message),
     bytes: message.value ?? new Uint8Array(),
     origin: `${topic}/${partition}/${message.offset}`,
     atMs: message.timestamp === undefined ? undefined : Number(message.timestamp),
   }));
-  return { name: `${topic}/${partition}/${first}-${last}`, frames };
+  return { name: `${topic}/${partition}/${first}-${last}`, frames, via: 'kafka' };
 }
 
 export function createWorker(deps: WorkDeps): Worker {

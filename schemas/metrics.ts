@@ -66,6 +66,8 @@ export const HTTP_STATUSES = [
 const HTTP_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'] as const;
 /** Route patterns as they are mounted, never a path that somebody asked for. */
 export const HTTP_ROUTES = [
+  '/healthz',
+  '/readyz',
   '/graphql',
   '/v1/frames',
   '/v1/alerts',
@@ -81,9 +83,8 @@ export const HTTP_ROUTES = [
 const DATABASE_OPERATIONS = ['SELECT', 'INSERT', 'COMMAND', 'PING'] as const;
 const COVERAGES = ['complete', 'partial', 'none'] as const;
 /** What `/readyz` and `/healthz` look at. */
-export const HEALTH_CHECKS = [
-  ...(['store', 'schema', 'consumer', 'sealer', 'journal', 'log', 'event_loop'] as const),
-] as const;
+export const HEALTH_CHECKS = ['store', 'schema', 'consumer', 'sealer', 'disk'] as const;
+export type HealthCheck = (typeof HEALTH_CHECKS)[number];
 
 /** Of the semantic conventions for durations in seconds, with longer ones behind. */
 const SECONDS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] as const;
@@ -158,7 +159,7 @@ export const METRICS = {
     ...counter('{retry}', 'Statements of ingest that are repeated, by why they failed.'),
     labels: { code: STORE_FAULTS },
   },
-  'telltale.ingest.lag': gauge('{message}', 'Messages behind the log’s end, over its partitions.'),
+  'telltale.ingest.lag': gauge('{message}', 'Messages that the whole group has not committed yet.'),
   'telltale.ingest.watermark_delay': histogram(
     's',
     'From a message’s time in the log until its batch is stored.',
@@ -291,7 +292,7 @@ export const METRICS = {
   // Process
   'telltale.health.check': {
     ...gauge('1', '1 where a check of /readyz or /healthz passes, 0 where it fails.'),
-    labels: { check: HEALTH_CHECKS },
+    labels: { check: HEALTH_CHECKS, probe: ['ready', 'live'] },
   },
 } as const satisfies Readonly<Record<string, Metric>>;
 

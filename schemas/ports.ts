@@ -101,6 +101,29 @@ export interface Meter {
   record<N extends HistogramName>(name: N, value: number, labels?: LabelsOf<N>): void;
 }
 
+export type SpanKind = 'internal' | 'server' | 'client' | 'producer' | 'consumer';
+
+/** What a span is said to be; names and attributes by OpenTelemetry's semantic conventions. */
+export interface SpanStart {
+  /** A word of ours: texts that were recorded stand in attributes at most. */
+  readonly name: string;
+  readonly kind?: SpanKind;
+  readonly attributes?: Readonly<Record<string, string | number>>;
+  /** W3C `traceparent`s of spans that led to this one; what is none of them is left out. */
+  readonly links?: readonly (string | undefined)[];
+}
+
+/** Traces of the services' own work. Without an SDK a span costs one call. */
+export interface Tracer {
+  /** Runs `work` within a span, a child of the one it is called in; ends it when `work` has ended. */
+  span<T>(start: SpanStart, work: () => Promise<T>): Promise<T>;
+  /** The span that this is called in, as a W3C `traceparent`; undefined where none is recorded. */
+  traceparent(): string | undefined;
+}
+
+/** Traces nothing. */
+export const NO_TRACER: Tracer = { span: (_start, work) => work(), traceparent: () => undefined };
+
 /** Time. Wall time may jump back; monotonic time never does. */
 export interface Clock {
   /** Nanoseconds since 1970, UTC. */

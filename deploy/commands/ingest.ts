@@ -3,11 +3,13 @@ import { createConsumer } from '../../ingest/consume.ts';
 import { createIngest } from '../../ingest/loop.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts, UsageError } from '../process/lifecycle.ts';
-import { serviceLog } from '../process/log.ts';
-import { createMeter } from '../process/meter.ts';
 import { createDetection, SHIPPED } from '../rules/detection.ts';
-import { brokers, DEFAULT_URL, logLevel, RULE_FLAGS, ruleSettings, storeUrl } from '../settings.ts';
+import { brokers, DEFAULT_URL, RULE_FLAGS, ruleSettings, storeUrl } from '../settings.ts';
 import { openServing } from '../stores/serving.ts';
+import { consumerChecks, storeChecks } from '../telemetry/checks.ts';
+import { healthOf, healthPart, observeService } from '../telemetry/service.ts';
+import { HEALTH_FLAG } from '../telemetry/settings.ts';
+import { tallied } from '../telemetry/tally.ts';
 
 export const DEFAULT_GROUP = 'telltale-ingest';
 
@@ -23,6 +25,7 @@ export async function ingest(args: string[]): Promise<number> {
       group: { type: 'string', default: DEFAULT_GROUP },
       'query-url': { type: 'string', default: DEFAULT_URL },
       'fleet-rules': { type: 'boolean', default: false },
+      ...HEALTH_FLAG,
       ...RULE_FLAGS,
     },
   });
@@ -33,9 +36,12 @@ export async function ingest(args: string[]): Promise<number> {
     ...(url === undefined ? ['--store URL (or TELLTALE_STORE)'] : []),
   ];
   if (list === undefined || url === undefined) throw new UsageError(`give ${faults.join(' and ')}`);
-  const log = serviceLog('ingest', logLevel());
-  const store = await openServing(url, log);
-  const shared = { store, log, meter: createMeter(), clock: createClock(), random: systemRandom };
+  const clock = createClock();
+  const observed = await observeService('ingest', values.health, clock);
+  const { log, telemetry } = observed;
+  const { meter, tracer } = telemetry;
+  const store = telemetry.store(await openServing(url, log));
+  const shared = { store, log, meter, tracer, clock, random: systemRandom };
   const rules = ruleSettings(values, SHIPPED, list.split(','));
   const detection = createDetection(
     { ...rules, fleetRules: values['fleet-rules'], queryUrl: () => values['query-url'] },
@@ -43,12 +49,14 @@ export async function ingest(args: string[]): Promise<number> {
   );
   const consumer = createConsumer({
     ...shared,
-    ingest: createIngest({ ...shared, detect: detection.detect }),
+    ingest: createIngest({ ...shared, detect: tallied(detection.detect, meter) }),
     brokers: list.split(','),
     groupId: values.group,
   });
+  const checks = [...storeChecks(store), ...consumerChecks(consumer, store, clock)];
+  const health = healthPart(observed, healthOf(observed, checks, clock));
   try {
-    await runParts([detection, consumer], log, consumer.failed);
+    await runParts([health, detection, consumer], log, consumer.failed);
   } finally {
     await store.close();
   }

@@ -8,10 +8,12 @@ import { ACCESS_FLAGS, type AccessSettings, accessSettings } from '../access/set
 import { readTokens } from '../access/token-file.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts, UsageError } from '../process/lifecycle.ts';
-import { serviceLog } from '../process/log.ts';
-import { createMeter } from '../process/meter.ts';
-import { DEFAULT_PORT, dataDir, logLevel, portOf, storeUrl, tenant } from '../settings.ts';
+import { DEFAULT_PORT, dataDir, portOf, storeUrl, tenant } from '../settings.ts';
 import { openServing } from '../stores/serving.ts';
+import { diskCheck, storeChecks } from '../telemetry/checks.ts';
+import { registerProbes } from '../telemetry/serve.ts';
+import { healthOf, healthPart, observeService } from '../telemetry/service.ts';
+import { HEALTH_FLAG } from '../telemetry/settings.ts';
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1']);
 
@@ -34,6 +36,7 @@ export async function query(args: string[]): Promise<number> {
       port: { type: 'string' },
       tenant: { type: 'string' },
       data: { type: 'string' },
+      ...HEALTH_FLAG,
       ...ACCESS_FLAGS,
     },
   });
@@ -44,21 +47,20 @@ export async function query(args: string[]): Promise<number> {
   const { host } = values;
   checkHost(host, settings.tokens ?? tokensFile(dir), settings);
   const port = portOf(values.port, DEFAULT_PORT);
-  const log = serviceLog('query', logLevel());
-  const store = await openServing(url, log);
+  const clock = createClock();
+  const observed = await observeService('query', values.health, clock);
+  const { log, telemetry } = observed;
+  const store = telemetry.store(await openServing(url, log));
   const app = Fastify({ logger: false, forceCloseConnections: true });
-  const ports = {
-    store,
-    log,
-    meter: createMeter(),
-    clock: createClock(),
-    random: systemRandom,
-  };
+  const ports = { store, log, meter: telemetry.meter, clock, random: systemRandom };
   const loopback = LOOPBACK.has(host);
   const access = openAccess(
     { ...settings, dir, tenant: values.tenant ?? tenant(), loopback },
     ports,
   );
+  const health = healthOf(observed, [...storeChecks(store), diskCheck(dir)], clock);
+  telemetry.requests(app);
+  registerProbes(app, health);
   await registerQuery(app, access.deps);
   const start = async () => {
     const at = await app.listen({ host, port });
@@ -71,6 +73,7 @@ export async function query(args: string[]): Promise<number> {
     await app.close();
     await access.stop();
   };
-  await runParts([{ start, stop }], log).finally(() => store.close());
+  const web = { start, stop };
+  await runParts([healthPart(observed, health), web], log).finally(() => store.close());
   return 0;
 }

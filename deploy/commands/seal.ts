@@ -25,11 +25,12 @@ import { witnessOf } from '../evidence/keys.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts, UsageError } from '../process/lifecycle.ts';
 import { lockDir } from '../process/lock.ts';
-import { serviceLog } from '../process/log.ts';
-import { createMeter } from '../process/meter.ts';
-import { logLevel, portOf, storeUrl } from '../settings.ts';
+import { portOf, storeUrl } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
 import { awaitSchema } from '../stores/serving.ts';
+import { diskCheck, sealerChecks, storeChecks } from '../telemetry/checks.ts';
+import { healthOf, healthPart, observeService } from '../telemetry/service.ts';
+import { HEALTH_FLAG } from '../telemetry/settings.ts';
 
 export const SEAL_PORT = 4561;
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1']);
@@ -109,6 +110,7 @@ export async function seal(args: string[]): Promise<number> {
       port: { type: 'string' },
       origin: { type: 'string' },
       witness: { type: 'string', multiple: true, default: [] },
+      ...HEALTH_FLAG,
     },
   });
   const [url, dir] = [values.store ?? storeUrl(), values.dir];
@@ -119,13 +121,17 @@ export async function seal(args: string[]): Promise<number> {
   if (url === undefined || dir === undefined) throw new UsageError(`give ${faults.join(' and ')}`);
   const witnesses = values.witness.map(witnessOf);
   const port = portOf(values.port, SEAL_PORT);
-  const log = serviceLog('seal', logLevel());
-  const store = await openStore(url, { log });
-  const shared = { store, log, meter: createMeter(), clock: createClock(), random: systemRandom };
+  const clock = createClock();
+  const observed = await observeService('seal', values.health, clock);
+  const { log, telemetry } = observed;
+  const store = telemetry.store(await openStore(url, { log }));
+  const shared = { store, log, meter: telemetry.meter, clock, random: systemRandom };
   const app = Fastify({ logger: false, forceCloseConnections: true });
   try {
     const origin = values.origin;
-    const part = await openSeal({ ...shared, dir: path.resolve(dir), origin, witnesses });
+    const folder = path.resolve(dir);
+    const part = await openSeal({ ...shared, dir: folder, origin, witnesses });
+    telemetry.requests(app);
     // Beyond loopback there is no name that is this service's alone, and the log is read by anyone.
     const loopback = LOOPBACK.has(values.host);
     registerLog(app, part.files, loopback ? isLoopbackHost : () => true);
@@ -138,7 +144,13 @@ export async function seal(args: string[]): Promise<number> {
       await awaitSchema(store, log);
       await part.start();
     };
-    await runParts([{ start, stop: part.stop }, web], log, part.sealer.failed);
+    const checks = [
+      ...storeChecks(store),
+      ...sealerChecks(part.sealer, store, clock),
+      diskCheck(folder),
+    ];
+    const health = healthPart(observed, healthOf(observed, checks, clock));
+    await runParts([health, { start, stop: part.stop }, web], log, part.sealer.failed);
   } finally {
     await store.close();
   }

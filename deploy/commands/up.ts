@@ -18,24 +18,25 @@ import { witnessOf } from '../evidence/keys.ts';
 import { migrate } from '../migrate.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts } from '../process/lifecycle.ts';
-import { serviceLog } from '../process/log.ts';
-import { createMeter } from '../process/meter.ts';
 import {
   createDetection,
   type Detection,
   type DetectionSettings,
   SHIPPED,
 } from '../rules/detection.ts';
-import {
-  DEFAULT_PORT,
-  dataDir,
-  logLevel,
-  portOf,
-  RULE_FLAGS,
-  ruleSettings,
-  tenant,
-} from '../settings.ts';
+import { DEFAULT_PORT, dataDir, portOf, RULE_FLAGS, ruleSettings, tenant } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
+import { diskCheck, sealerChecks, storeChecks } from '../telemetry/checks.ts';
+import { registerProbes } from '../telemetry/serve.ts';
+import {
+  healthOf,
+  healthPart,
+  type Observed,
+  observeService,
+  silentService,
+} from '../telemetry/service.ts';
+import { HEALTH_FLAG } from '../telemetry/settings.ts';
+import { tallied } from '../telemetry/tally.ts';
 import { openSeal, type Seal } from './seal.ts';
 
 export interface UpOptions {
@@ -49,6 +50,8 @@ export interface UpOptions {
   /** Who may ask; absent: the local token alone. */
   readonly access?: AccessSettings;
   readonly log: Log;
+  /** What it tells of itself, and where; absent: nothing beyond the log. */
+  readonly observed?: Observed;
 }
 
 export interface Up extends Part {
@@ -72,21 +75,26 @@ export function createUp(options: UpOptions): Up {
   let seal: Seal | undefined;
   let detection: Detection | undefined;
   let access: OpenAccess | undefined;
+  const observed = options.observed ?? silentService('up', log);
+  const { telemetry } = observed;
+  let beside: Part | undefined;
   let url = '';
 
   async function start(): Promise<void> {
     fs.mkdirSync(options.data, { recursive: true, mode: 0o700 });
-    store = await openStore(`chdb:${options.data}`, { log });
+    store = telemetry.store(await openStore(`chdb:${options.data}`, { log }));
     await migrate(store, { log });
-    const [meter, clock, random] = [createMeter(), createClock(), systemRandom];
-    const shared = { store, log, meter, clock, random };
+    const { meter, tracer } = telemetry;
+    const [clock, random] = [createClock(), systemRandom];
+    const shared = { store, log, meter, tracer, clock, random };
     const dir = path.join(options.data, 'tlog');
     const witnesses = options.witnesses ?? [];
     seal = await openSeal({ ...shared, origin: undefined, dir, witnesses });
     const rules = { folders: [], ...options.rules, fleetRules: true, queryUrl: () => url };
     detection = createDetection(rules, shared);
     app = Fastify({ logger: false, forceCloseConnections: true });
-    const ingest = createIngest({ ...shared, detect: detection.detect });
+    telemetry.requests(app);
+    const ingest = createIngest({ ...shared, detect: tallied(detection.detect, meter) });
     refuseForeignFrames(app);
     registerFrames(app, { ...shared, ingest });
     access = openAccess(
@@ -100,6 +108,15 @@ export function createUp(options: UpOptions): Up {
     );
     await registerQuery(app, access.deps);
     registerLog(app, seal.files, isLoopbackHost);
+    const checks = [
+      ...storeChecks(store),
+      ...sealerChecks(seal.sealer, store, clock),
+      diskCheck(options.data),
+    ];
+    const health = healthOf(observed, checks, clock);
+    registerProbes(app, health);
+    beside = healthPart(observed, health);
+    await beside.start();
     await seal.start();
     await detection.start();
     await app.listen({ host: '127.0.0.1', port: options.port });
@@ -113,6 +130,8 @@ export function createUp(options: UpOptions): Up {
     await detection?.stop();
     await seal?.stop();
     await store?.close();
+    await beside?.stop();
+    beside = undefined;
     app = undefined;
     access = undefined;
     detection = undefined;
@@ -144,11 +163,13 @@ export async function up(args: string[]): Promise<number> {
       port: { type: 'string' },
       tenant: { type: 'string' },
       witness: { type: 'string', multiple: true, default: [] },
+      ...HEALTH_FLAG,
       ...ACCESS_FLAGS,
       ...RULE_FLAGS,
     },
   });
-  const log = serviceLog('up', logLevel());
+  const observed = await observeService('up', values.health, createClock());
+  const { log } = observed;
   const part = createUp({
     data: values.data ?? dataDir(),
     port: portOf(values.port, DEFAULT_PORT),
@@ -157,6 +178,7 @@ export async function up(args: string[]): Promise<number> {
     rules: ruleSettings(values, SHIPPED),
     access: accessSettings(values),
     log,
+    observed,
   });
   const start = async () => {
     await part.start();

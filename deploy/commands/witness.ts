@@ -14,9 +14,10 @@ import { createWitness } from '../../ingest/seal/witness.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts, UsageError } from '../process/lifecycle.ts';
 import { lockDir } from '../process/lock.ts';
-import { serviceLog } from '../process/log.ts';
-import { createMeter } from '../process/meter.ts';
-import { logLevel, portOf } from '../settings.ts';
+import { portOf } from '../settings.ts';
+import { diskCheck } from '../telemetry/checks.ts';
+import { healthOf, healthPart, observeService } from '../telemetry/service.ts';
+import { HEALTH_FLAG } from '../telemetry/settings.ts';
 
 export const WITNESS_PORT = 4562;
 const KEY_FILE = 'witness.key';
@@ -48,6 +49,7 @@ export async function witness(args: string[]): Promise<number> {
       port: { type: 'string' },
       name: { type: 'string' },
       log: { type: 'string', multiple: true, default: [] },
+      ...HEALTH_FLAG,
     },
   });
   if (values.dir === undefined) throw new UsageError('give --dir DIR');
@@ -56,7 +58,9 @@ export async function witness(args: string[]): Promise<number> {
   const dir = path.resolve(values.dir);
   const unlock = lockDir(dir);
   try {
-    const log = serviceLog('witness', logLevel());
+    const clock = createClock();
+    const observed = await observeService('witness', values.health, clock);
+    const { log, telemetry } = observed;
     const files = await openLogFiles(dir);
     const nameOfNew = `telltale.invalid/witness/${Buffer.from(systemRandom.bytes(8)).toString('hex')}`;
     const type = SIGNATURE_COSIGNATURE_V1;
@@ -64,15 +68,17 @@ export async function witness(args: string[]): Promise<number> {
       ...{ file: KEY_FILE, type, nameOfNew },
       name: values.name,
     });
-    const shared = { log, meter: createMeter(), clock: createClock() };
-    const service = await createWitness({ ...shared, files, key, logs });
+    const ports = { log, meter: telemetry.meter, clock };
+    const service = await createWitness({ ...ports, files, key, logs });
     const app = Fastify({ logger: false, forceCloseConnections: true });
+    telemetry.requests(app);
     registerWitness(app, { witness: service, log });
     const start = async () => {
       const at = await app.listen({ host: '127.0.0.1', port });
       process.stdout.write(`telltale witness serves ${at}\nwitness key: ${key.verifier.text}\n`);
     };
-    await runParts([{ start, stop: () => app.close() }], log);
+    const health = healthPart(observed, healthOf(observed, [diskCheck(dir)], clock));
+    await runParts([health, { start, stop: () => app.close() }], log);
   } finally {
     unlock();
   }

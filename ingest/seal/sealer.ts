@@ -66,7 +66,18 @@ export interface Round {
   readonly more: boolean;
 }
 
+/** How the rounds go; times are the clock's monotonic ones. */
+export interface SealerState {
+  /** When the last whole round ended; undefined before the first. */
+  readonly doneNs: bigint | undefined;
+  /** Whether the last round failed. */
+  readonly failing: boolean;
+  /** Since when a round is at work; undefined between two. */
+  readonly busySinceNs: bigint | undefined;
+}
+
 export interface Sealer extends Part {
+  readonly state: SealerState;
   /** One round, as `start` has them done by the clock. */
   round(): Promise<Round>;
   /** Rejects when the log can't be appended to any more: a person is needed. */
@@ -83,6 +94,7 @@ export function createSealer(deps: SealDeps): Sealer {
   let nearFromMs: number | undefined;
   let sweptFromMs: number | undefined;
   let published = '';
+  let state: SealerState = { doneNs: undefined, failing: false, busySinceNs: undefined };
   const chooser = createChooser({ log, meter });
   let running: Promise<void> = Promise.resolve();
   let fail: (error: Error) => void = () => {};
@@ -177,11 +189,15 @@ export function createSealer(deps: SealDeps): Sealer {
     let away = '';
     while (!abort.signal.aborted) {
       let more = false;
+      state = { ...state, busySinceNs: clock.monotonicNs() };
       try {
         ({ more } = await round());
+        state = { doneNs: clock.monotonicNs(), failing: false, busySinceNs: undefined };
+        meter.gauge('telltale.seal.round_time', nowMs() / 1000);
         if (away !== '') log.info('seal.resumed', {});
         away = '';
       } catch (error) {
+        state = { ...state, failing: true, busySinceNs: undefined };
         const what = error instanceof Error ? error.message : String(error);
         if (error instanceof LogError || error instanceof TileError) {
           log.error('seal.log_unusable', { error: what });
@@ -198,6 +214,9 @@ export function createSealer(deps: SealDeps): Sealer {
 
   return {
     failed,
+    get state() {
+      return state;
+    },
     round,
     start: async () => {
       running = loop();
