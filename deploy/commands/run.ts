@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import type { Clock, Draft, Log } from '#schemas';
+import type { Clock, Draft, KafkaSecurity, Log } from '#schemas';
 import { createAgentChannels } from '../../collector/agents/channels.ts';
 import { findAdapter, UnknownAgentError } from '../../collector/agents/index.ts';
 import { systemDisk } from '../../collector/disk.ts';
@@ -17,6 +17,7 @@ import { createShipper, openTransport } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
 import type { StreamIdentity } from '../../collector/stamp.ts';
 import { egressPolicy, resolveName, upstreamOf } from '../egress.ts';
+import { KAFKA_FLAGS, kafkaSecurity } from '../kafka/security.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { uuidv7 } from '../process/ids.ts';
 import { UsageError } from '../process/lifecycle.ts';
@@ -59,6 +60,8 @@ export interface RunOptions {
   readonly content?: ContentPolicy;
   /** What is secret beside what the rules know. */
   readonly configured?: Configured;
+  /** How brokers are spoken to, where it ships to some. */
+  readonly security?: KafkaSecurity;
   /** What may leave, held by a proxy that the command is told of. */
   readonly egress?: Policy;
 }
@@ -91,7 +94,7 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
     { ...SPOOL_DEFAULTS, dir: options.spool },
     { disk: systemDisk, clock, log },
   );
-  const transport = openTransport(options.to, log);
+  const transport = openTransport(options.to, log, options.security);
   const shipper = createShipper({ spool, transport, log, clock, meter });
   const privateDir = fs.mkdtempSync(path.join(os.tmpdir(), 'telltale-run-'));
   const channels =
@@ -127,7 +130,7 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
         }),
         ...(channels === undefined ? {} : { channels }),
         ...(egress === undefined ? {} : { egress }),
-        settings: { agent: adapter?.name ?? 'none', to: options.to, content },
+        settings: settingsOf(options, adapter?.name ?? 'none', content),
         drainMsMax: options.drainMs,
       },
       options.command,
@@ -136,6 +139,12 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
     await transport.close();
     fs.rmSync(privateDir, { recursive: true, force: true });
   }
+}
+
+/** What session.open says of how this run was set up. */
+function settingsOf({ to, egress }: RunOptions, agent: string, content: string) {
+  const policy = egress && { egress: egress.name, egress_version: egress.version };
+  return { agent, to, content, ...policy };
 }
 
 /** The egress policy of this run; through the proxy of this machine, where it has one. */
@@ -179,9 +188,12 @@ export async function run(args: string[]): Promise<number> {
       redact: { type: 'string' },
       egress: { type: 'string' },
       verbose: { type: 'boolean', default: false },
+      ...KAFKA_FLAGS,
     },
   });
+  const security = kafkaSecurity(values);
   const options: RunOptions = {
+    security,
     command: { argv, env: environment(), cwd: process.cwd() },
     to: values.to ?? destination(),
     tenant: values.tenant ?? tenant(),
@@ -208,6 +220,7 @@ export async function run(args: string[]): Promise<number> {
     log,
     clock: createClock(),
     meter: createMeter(),
+    security,
   });
   if (typeof recorded === 'number') return recorded;
   report(recorded, options, leftover.waiting);
