@@ -152,6 +152,7 @@ export async function takeBackup(
   fs.mkdirSync(partial, { recursive: true, mode: 0o700 });
   try {
     const manifest = await fill(options, partial, signal);
+    signal.throwIfAborted();
     const sha256 = writeManifest(partial, manifest);
     fs.renameSync(partial, options.dir);
     return { manifest, sha256 };

@@ -86,6 +86,8 @@ export async function runJob(
   tell: (files: number) => void,
   signal: AbortSignal,
 ): Promise<void> {
+  tell(0);
+  signal.throwIfAborted();
   await store.command(statementOf(job));
   for (let killed = false; ; ) {
     const now = await statusOf(store, job.id);
