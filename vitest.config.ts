@@ -10,7 +10,8 @@ const LIVE = ['test/kafka/**/*.test.ts', 'test/agents/**/*.test.ts', 'test/**/*.
  * Pothos then fails with "another realm". `telltale-source` makes `#schemas` the TypeScript source.
  *
  * Unit tests share a worker's modules: loading them anew for each file took as long as the tests.
- * So no module may keep what one test leaves for the next.
+ * So no module may keep what one test leaves for the next. They take every core, where vitest leaves
+ * one free; live tests come after them one file at a time, since each is many processes itself.
  */
 export default defineConfig({
   resolve: { alias: { graphql: 'graphql/index.js' }, conditions },
@@ -22,7 +23,14 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'unit', include: ['test/**/*.test.ts'], exclude: LIVE, isolate: false },
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: LIVE,
+          isolate: false,
+          maxWorkers: '100%',
+          sequence: { groupOrder: 0 },
+        },
       },
       {
         extends: true,
@@ -30,6 +38,8 @@ export default defineConfig({
           name: 'live',
           include: LIVE,
           testTimeout: 120_000,
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
           globalSetup: ['test/kafka/global-setup.ts'],
         },
       },

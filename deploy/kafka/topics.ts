@@ -2,12 +2,15 @@
  * Creates the topics that the services need, and reads how far they were worked off. An
  * administration client, apart from the two files that produce and consume; nothing else uses it.
  */
-import { Kafka, logLevel } from 'kafkajs';
+import { Kafka, KafkaJSError, logLevel } from 'kafkajs';
 import {
   ALERTS_TOPIC,
   ALERTS_TOPIC_SETTINGS,
+  connectionAdvice,
   EVENTS_TOPIC,
   EVENTS_TOPIC_SETTINGS,
+  KAFKA_TRUST,
+  type KafkaSecurity,
   type Log,
 } from '#schemas';
 
@@ -21,23 +24,38 @@ export const TOPIC_DEFAULTS: TopicSettings = { partitions: 12 };
 /** Alerts are few; a consumer that wants them all reads all partitions. */
 const ALERT_PARTITIONS = 3;
 
-const adminOf = (brokers: readonly string[], log: Log) =>
+const adminOf = (brokers: readonly string[], log: Log, security: KafkaSecurity) =>
   new Kafka({
     clientId: 'telltale-admin',
     brokers: [...brokers],
+    ...security,
     retry: { retries: 10, initialRetryTime: 200, maxRetryTime: 2_000 },
     logLevel: logLevel.ERROR,
     logCreator: () => (entry) => log.debug('kafkajs', { message: entry.log.message }),
   }).admin();
+
+type Admin = ReturnType<Kafka['admin']>;
+
+/** Connects, and says what to do where a certificate or an account is at fault. */
+async function connected(admin: Admin): Promise<void> {
+  try {
+    await admin.connect();
+  } catch (error) {
+    const advice = connectionAdvice(error, KAFKA_TRUST);
+    if (advice === undefined) throw error;
+    throw new Error(`Kafka: ${advice}`, { cause: error });
+  }
+}
 
 /** The offsets that a group has committed in the events topic, by partition. */
 export async function committedOffsets(
   brokers: readonly string[],
   groupId: string,
   log: Log,
+  security: KafkaSecurity = {},
 ): Promise<ReadonlyMap<number, bigint>> {
-  const admin = adminOf(brokers, log);
-  await admin.connect();
+  const admin = adminOf(brokers, log, security);
+  await connected(admin);
   try {
     const [found] = await admin.fetchOffsets({ groupId, topics: [EVENTS_TOPIC] });
     return new Map(found?.partitions.map(({ partition, offset }) => [partition, BigInt(offset)]));
@@ -46,7 +64,32 @@ export async function committedOffsets(
   }
 }
 
-type Admin = ReturnType<Kafka['admin']>;
+
+/** How long a new topic may take to be led everywhere, and how often that is looked at. */
+const LEADERS_MS_MAX = 60_000;
+const LEADERS_POLL_MS = 200;
+
+/**
+ * Waits until each partition of a topic has a leader. The client's own wait gives up at once where
+ * the broker that it asks has not heard of the topic yet, as happens on several busy brokers.
+ */
+async function led(admin: Admin, topic: string): Promise<void> {
+  const ends = performance.now() + LEADERS_MS_MAX;
+  for (;;) {
+    try {
+      const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
+      const partitions = topics[0]?.partitions ?? [];
+      if (partitions.length > 0 && partitions.every(({ leader }) => leader >= 0)) return;
+    } catch (error) {
+      if (!(error instanceof KafkaJSError) || !error.retriable) throw error;
+    }
+    if (performance.now() > ends)
+      throw new Error(
+        `topic ${topic} was created, but its partitions have no leader after ${LEADERS_MS_MAX / 1000} s: see whether all brokers run`,
+      );
+    await new Promise((resolve) => setTimeout(resolve, LEADERS_POLL_MS));
+  }
+}
 
 async function create(
   admin: Admin,
@@ -59,10 +102,12 @@ async function create(
     ...Object.entries(settings).map(([name, value]) => ({ name, value })),
     { name: 'min.insync.replicas', value: String(copies > 1 ? copies - 1 : 1) },
   ];
-  return admin.createTopics({
-    waitForLeaders: true,
+  const created = await admin.createTopics({
+    waitForLeaders: false,
     topics: [{ topic, numPartitions, replicationFactor: copies, configEntries }],
   });
+  if (created) await led(admin, topic);
+  return created;
 }
 
 /**
@@ -74,9 +119,10 @@ export async function ensureTopics(
   brokers: readonly string[],
   settings: TopicSettings,
   log: Log,
+  security: KafkaSecurity = {},
 ): Promise<{ created: boolean; partitions: number }> {
-  const admin = adminOf(brokers, log);
-  await admin.connect();
+  const admin = adminOf(brokers, log, security);
+  await connected(admin);
   try {
     const cluster = await admin.describeCluster();
     const copies = settings.replicationFactor ?? Math.min(3, cluster.brokers.length);
