@@ -48,7 +48,7 @@ afterAll(async () => {
 });
 
 const count = async () => {
-  const text = "SELECT count() AS rows FROM telltale.events WHERE kind != 'access'";
+  const text = "SELECT count() AS rows FROM telltale.events WHERE agent = 'codex'";
   const rows = await store.query<{ rows: string }>({ text, params: {} }, LIMITS).catch(() => []);
   return Number(rows[0]?.rows ?? 0);
 };
