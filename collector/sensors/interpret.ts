@@ -128,28 +128,26 @@ export function createInterpreter(hello: Hello, options: InterpretOptions): Inte
       argv: argv.length > 0 ? argv : attempt.argv,
       cwd,
       keys: reported(keys),
+      outcome: 'success',
+      assurance: seen && !settled ? 'verified' : 'observed',
     });
-    return [
-      { ...draft, outcome: 'success', assurance: seen && !settled ? 'verified' : 'observed' },
-    ];
+    return [draft];
   };
-  const failed = (frame: Frame, attempt: Attempt): Draft => {
-    const draft = execDraft(common(frame), attempt, attempt.path, { argv: attempt.argv });
-    return {
-      ...draft,
+  const failed = (frame: Frame, attempt: Attempt): Draft =>
+    execDraft(common(frame), attempt, attempt.path, {
+      argv: attempt.argv,
       outcome: 'failure',
       assurance: 'observed',
-      ...(frame.a === 0 ? {} : { error: errnoName(frame.a) }),
-    };
-  };
+      error: frame.a === 0 ? undefined : errnoName(frame.a),
+    });
   /** The process is gone and nobody saw what it ran: killed at once, or its exec failed. */
   const lost = (frame: Frame, state: State): Draft[] => {
     const { attempt } = state;
     if (attempt === undefined) return [];
     state.attempt = undefined;
     if (frame.a !== 0) return [failed(frame, attempt)];
-    const draft = execDraft(common(frame), attempt, attempt.path, { argv: attempt.argv });
-    return [{ ...draft, outcome: 'unknown', assurance: 'observed' }];
+    const unknown = { argv: attempt.argv, outcome: 'unknown', assurance: 'observed' } as const;
+    return [execDraft(common(frame), attempt, attempt.path, unknown)];
   };
   const ended = (frame: Frame, state: State): Draft[] => {
     const since = tree.sinceNs(frame.pid);
@@ -252,17 +250,20 @@ function effectOf(frame: Frame, envelope: Common, ns: number, net: () => NetMemo
 }
 
 interface ExecFacts {
+  readonly outcome: 'success' | 'failure' | 'unknown';
+  readonly assurance: 'verified' | 'observed';
   readonly argv: readonly Buffer[];
   readonly cwd?: Buffer;
   readonly keys?: Readonly<Record<string, string>>;
+  readonly error?: string | undefined;
 }
 
 function execDraft(
   envelope: Common,
   attempt: Attempt,
   exe: Buffer,
-  facts: ExecFacts,
-): Omit<DraftOf<'exec'>, 'assurance'> {
+  { outcome, assurance, error, ...facts }: ExecFacts,
+): Draft {
   const path = textsOf([exe]);
   const argv = textsOf(facts.argv);
   const cwd = textsOf(facts.cwd === undefined || facts.cwd.length === 0 ? [] : [facts.cwd]);
@@ -274,6 +275,9 @@ function execDraft(
     ts: attempt.ts,
     exe: path.texts[0] ?? '',
     argv: argv.texts,
+    outcome,
+    assurance,
+    ...(error === undefined ? {} : { error }),
     ...(cwd.texts[0] === undefined ? {} : { cwd: cwd.texts[0] }),
     ...(Object.keys(keys).length === 0 ? {} : { join_keys: keys }),
     ...(attrs === undefined ? {} : { attrs }),
@@ -348,7 +352,7 @@ function isOwn(options: InterpretOptions, paths: readonly Buffer[]): boolean {
 
 const withAttr = (draft: Draft, name: string, value: string): Draft => {
   const attrs = 'attrs' in draft ? draft.attrs : undefined;
-  return { ...draft, attrs: { ...attrs, [name]: value } } as Draft;
+  return Object.assign({}, draft, { attrs: { ...attrs, [name]: value } }) as Draft;
 };
 const marked = (draft: Draft): Draft => withAttr(draft, 'own', 'path');
 

@@ -21,7 +21,8 @@ import {
   type SeccompSensor,
   type Sink,
 } from './seccomp.ts';
-import { createSettler, type SettleOptions } from './settle.ts';
+import type { SettleOptions } from './settle.ts';
+import { createSettlingSensor } from './settling.ts';
 
 export const RUNGS = ['auto', 'seccomp', 'ptrace', 'none'] as const;
 export type RungName = (typeof RUNGS)[number];
@@ -52,8 +53,8 @@ export function createLadder(deps: LadderDeps): SeccompSensor {
       /** Under one form; undefined where this form can't work here. */
       const under = async (origin: Origin, how: Partial<SeccompDeps>) => {
         try {
-          const sensor = createSeccompSensor({ ...deps, ...how });
-          return await settling(deps, first(refused, sink), (all) => sensor.run(command, all));
+          const sensor = createSettlingSensor(createSeccompSensor({ ...deps, ...how }), deps);
+          return await sensor.run(command, first(refused, sink));
         } catch (error) {
           if (!(error instanceof SensorError)) throw error;
           refuse(origin, `${error.reason}: ${error.message}`);
@@ -117,34 +118,6 @@ function first(refused: readonly Draft[], sink: Sink): Sink {
     if (told) return sink(drafts);
     told = true;
     return sink([...refused, ...drafts]);
-  };
-}
-
-/** How often files of living processes are looked at. */
-const QUIET_LOOK_MS = 1000;
-
-/** Tells of the files that were written what became of them. */
-async function settling(
-  { clock, settle }: LadderDeps,
-  sink: Sink,
-  run: (sink: Sink) => Promise<Running>,
-): Promise<Running> {
-  const settler = createSettler(clock, settle);
-  const running = await run((drafts) => sink([...drafts, ...settler.take(drafts)]));
-  const tell = async (drafts: readonly Draft[]) => {
-    if (drafts.length > 0) await sink(drafts);
-  };
-  const endLooks = clock.every(QUIET_LOOK_MS, () => {
-    // A sink that fails is found by the recording, which waits for it.
-    tell(settler.quiet()).catch(() => {});
-  });
-  return {
-    ...running,
-    async stop() {
-      endLooks();
-      await running.stop();
-      await tell(settler.rest());
-    },
   };
 }
 

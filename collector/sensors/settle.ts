@@ -185,16 +185,20 @@ function stateOf(name: string, entry: Written, bytesMax: number, clock: Clock): 
     const hash = small ? createHash('sha256').update(fs.readFileSync(fd)).digest('hex') : undefined;
     const { file_mode: _mode, file_target_path: _target, ...draft } = entry.draft;
     return [
-      {
-        ...draft,
+      Object.assign({}, draft, {
         ts: clock.wallNs().toString(),
-        file_op: 'write',
+        file_op: 'write' as const,
         file_bytes: Number(facts.size),
         ...(hash === undefined ? {} : { file_sha256: hash }),
-        outcome: 'success',
-        assurance: 'verified',
-        attrs: { state: 'after', ...(small ? {} : { unhashed: 'size' }) },
-      },
+        outcome: 'success' as const,
+        assurance: 'verified' as const,
+        attrs: {
+          state: 'after',
+          // Which write this is the state of: what that one is attributed to, this one is as well.
+          ...(draft.ts === undefined ? {} : { opened_ts: draft.ts }),
+          ...(small ? {} : { unhashed: 'size' }),
+        },
+      }),
     ];
   } catch {
     // Gone, or not ours to read: the attempt is all that is known.

@@ -11,7 +11,9 @@
  *     w8   npm ci --offline of this project                       every file that is there after
  *     w0   /bin/true once: the start-up of supervisor and launcher
  *
- *     npm run bench:collector [-- w1 w2 …] [--blocks N] [--form native|typescript|ptrace]
+ *     npm run bench:collector [-- w1 w2 …] [--blocks N] [--form native|typescript|ptrace] [--bare]
+ *
+ * `--bare` leaves out redaction and the settling of written files, which `telltale run` has.
  *
  * Each block is base, candidate, candidate, base; the ratio of a block is of its sums, and the
  * median block is printed. CPU is that of the workload (times(1) in its shell), the supervisor and
@@ -27,7 +29,9 @@ import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import type { Draft } from '#schemas';
 import { systemDisk } from '../../collector/disk.ts';
+import { createRedactor } from '../../collector/redact.ts';
 import { createSeccompSensor } from '../../collector/sensors/seccomp.ts';
+import { createSettlingSensor } from '../../collector/sensors/settling.ts';
 import { openSession } from '../../collector/session.ts';
 import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
 import { createClock, systemRandom } from '../../deploy/process/clock.ts';
@@ -61,6 +65,8 @@ interface Leg {
   readonly counts: readonly Count[];
   readonly events: number;
 }
+
+const REDACT = createRedactor({ key: Buffer.from(systemRandom.bytes(32)), content: 'full' });
 
 const inShell = (workload: Workload) => ['/bin/sh', '-c', `${workload.script}\ntimes > .times`];
 
@@ -108,10 +114,14 @@ async function candidate(workload: Workload, dir: string): Promise<Leg> {
   const children = childrenMs();
   const began = performance.now();
   const session = openSession(
-    { spool, clock, random: systemRandom, log, meter: fakeMeter() },
+    {
+      ...{ spool, clock, random: systemRandom, log, meter: fakeMeter() },
+      ...(values.bare ? {} : { redact: REDACT }),
+    },
     { commandArgs: inShell(workload), cwd: dir, settings: {} },
   );
-  const running = await createSeccompSensor({ log, ...FORMS[form] }).run(
+  const bare = createSeccompSensor({ log, ...FORMS[form] });
+  const running = await (values.bare ? bare : createSettlingSensor(bare, { clock })).run(
     { argv: inShell(workload), env: envOf(workload), cwd: dir },
     async (some) => {
       drafts.push(...some);
@@ -194,7 +204,11 @@ function told({ wallMs, cpuMs, supervisorMs, collectorMs }: Leg): string {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { blocks: { type: 'string', default: '1' }, form: { type: 'string' } },
+  options: {
+    blocks: { type: 'string', default: '1' },
+    form: { type: 'string' },
+    bare: { type: 'boolean', default: false },
+  },
 });
 const native = helper === undefined ? {} : { helper };
 const FORMS = { native, typescript: {}, ptrace: { ...native, ptrace: true } } as const;

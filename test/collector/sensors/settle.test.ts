@@ -46,7 +46,7 @@ describe('files that were written', () => {
         file_bytes: 7,
         file_sha256: sha256('content'),
         assurance: 'verified',
-        attrs: { state: 'after' },
+        attrs: { state: 'after', opened_ts: '1000' },
       },
     ]);
     expect(after[0]).toMatchObject({ file_op: 'write', outcome: 'success', tool_call_id: 'c1' });
