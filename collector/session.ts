@@ -114,6 +114,7 @@ export function openSession(deps: SessionDeps, open: OpenFields): Session {
   /** What was dropped since the last gap, as drafts: one gap, or nothing. */
   function declareDropped(): readonly Draft[] {
     const lost = dropped === 0 ? [] : [gap('spool_full', dropped)];
+    if (dropped > 0) meter.count('telltale.collector.gaps', 1, { reason: 'spool_full' });
     dropped = 0;
     return lost;
   }

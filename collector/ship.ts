@@ -18,16 +18,21 @@ import {
   isAcknowledged,
   type Log,
   type Meter,
+  NO_TRACER,
   orAbort,
   partitionOf,
+  type Tracer,
 } from '#schemas';
 import type { Spool } from './spool.ts';
 
 /** Delivers one frame; resolves only when the other side has it for good. */
 export interface Transport {
   readonly name: string;
+  /** As metrics and spans call it; absent: neither. */
+  readonly system?: 'kafka' | 'http';
   connect(): Promise<void>;
-  send(sessionId: string, frame: Buffer, signal: AbortSignal): Promise<void>;
+  /** `traceparent` (W3C) goes along, so that the other side can say what led to its work. */
+  send(sessionId: string, frame: Buffer, signal: AbortSignal, traceparent?: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -43,14 +48,18 @@ export function httpTransport(url: URL): Transport {
   const endpoint = new URL('/v1/frames', url);
   return {
     name: endpoint.href,
+    system: 'http',
     connect: async () => {},
     close: async () => {},
-    async send(_sessionId, frame, signal) {
+    async send(_sessionId, frame, signal, traceparent) {
       let response: Response;
       try {
         response = await fetch(endpoint, {
           method: 'POST',
-          headers: { 'content-type': 'application/x-telltale-frame' },
+          headers: {
+            'content-type': 'application/x-telltale-frame',
+            ...(traceparent === undefined ? {} : { traceparent }),
+          },
           body: new Uint8Array(frame),
           signal: AbortSignal.any([signal, AbortSignal.timeout(SEND_TIMEOUT_MS)]),
         });
@@ -117,11 +126,16 @@ export function kafkaTransport(
     await producer.connect();
   }
 
-  async function sendTo(partition: number, key: string, value: Buffer): Promise<void> {
+  async function sendTo(
+    partition: number,
+    key: string,
+    value: Buffer,
+    headers: { traceparent?: string },
+  ): Promise<void> {
     const answer = await producer.send({
       topic,
       acks: -1,
-      messages: [{ key, value, partition }],
+      messages: [{ key, value, partition, headers }],
     });
     if (!isAcknowledged(answer, partition))
       throw new ShipError(`the broker did not acknowledge: ${JSON.stringify(answer)}`);
@@ -129,11 +143,13 @@ export function kafkaTransport(
 
   return {
     name: `kafka://${brokers.join(',')}`,
+    system: 'kafka',
     connect,
-    async send(sessionId, frame, signal) {
+    async send(sessionId, frame, signal, traceparent) {
+      const headers = traceparent === undefined ? {} : { traceparent };
       const partition = partitionOf(sessionId, partitions);
       const before = lastSend.get(partition) ?? Promise.resolve();
-      const turn = before.then(() => sendTo(partition, sessionId, frame));
+      const turn = before.then(() => sendTo(partition, sessionId, frame, headers));
       const settled = turn.catch(() => {});
       lastSend.set(partition, settled);
       // kafkajs can't be told to give up. An abandoned send may still arrive: the spool keeps the
@@ -172,17 +188,50 @@ interface ShipDeps {
   readonly log: Log;
   readonly meter: Meter;
   readonly clock: Clock;
+  /** Absent: nothing is traced. */
+  readonly tracer?: Tracer;
   readonly settings?: ShipSettings;
 }
 
 /** Ships one stream's spool, in order, one frame in flight, for as long as it takes. */
 export function createShipper(deps: ShipDeps): Shipper {
-  const { spool, transport, log, meter, clock } = deps;
+  const { spool, transport, log, meter, clock, tracer = NO_TRACER } = deps;
   const settings = deps.settings ?? SHIP_DEFAULTS;
+  const system = transport.system === undefined ? {} : { 'messaging.system': transport.system };
   const abort = new AbortController();
   let running: Promise<void> | undefined;
   let connected = false;
   let urgent = false;
+
+  /** Sends one frame, in a span whose `traceparent` goes along with it. */
+  async function send(frame: Buffer, events: number): Promise<void> {
+    const { session_id } = spool.identity;
+    const attributes = {
+      ...system,
+      'messaging.operation.name': 'send',
+      'messaging.operation.type': 'send',
+      'messaging.destination.name': EVENTS_TOPIC,
+      'messaging.message.body.size': frame.length,
+      'telltale.events': events,
+    };
+    const startNs = clock.monotonicNs();
+    const note = (failed: boolean) =>
+      meter.record(
+        'messaging.client.operation.duration',
+        Number(clock.monotonicNs() - startNs) / 1e9,
+        failed ? { ...system, 'error.type': 'ShipError' } : system,
+      );
+    try {
+      await tracer.span({ name: `send ${EVENTS_TOPIC}`, kind: 'producer', attributes }, () =>
+        transport.send(session_id, frame, abort.signal, tracer.traceparent()),
+      );
+    } catch (error) {
+      note(true);
+      throw error;
+    }
+    note(false);
+    meter.count('messaging.client.sent.messages', 1, system);
+  }
 
   async function sendNext(): Promise<void> {
     const lines = spool.peek(settings.frameBytes);
@@ -196,9 +245,10 @@ export function createShipper(deps: ShipDeps): Shipper {
       id,
       lines.map((line) => line.bytes),
     );
-    await transport.send(session_id, frame, abort.signal);
+    await send(frame, lines.length);
     spool.release(first.seq + lines.length);
     meter.count('telltale.collector.events_shipped', lines.length);
+    meter.gauge('telltale.collector.spool_size', spool.pendingBytes);
   }
 
   async function loop(): Promise<void> {
@@ -210,7 +260,7 @@ export function createShipper(deps: ShipDeps): Shipper {
         else {
           if (!urgent && spool.pendingBytes < settings.frameBytes)
             await clock.sleep(settings.lingerMs, abort.signal).catch(() => {});
-          await sendNext();
+          await tracer.span({ name: 'ship batch' }, sendNext);
           if (failing) log.info('ship.resumed', { to: transport.name });
           failing = false;
           delayMs = settings.retryMsMin;
@@ -220,6 +270,7 @@ export function createShipper(deps: ShipDeps): Shipper {
         if (!failing) logFailure(log, transport.name, error, spool.pending);
         failing = true;
         meter.count('telltale.collector.ship_failures', 1);
+        meter.gauge('telltale.collector.spool_size', spool.pendingBytes);
         await clock.sleep(delayMs, abort.signal).catch(() => {});
         delayMs = Math.min(delayMs * 2, settings.retryMsMax);
       }

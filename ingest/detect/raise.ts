@@ -82,6 +82,13 @@ export function createRaiser(deps: RaiseDeps, alertsPerRuleMax: number): Raiser 
     return 'nothing';
   }
 
+  /** From the last event of an alert until now; clocks of others may be ahead of ours. */
+  function lateSeconds({ events }: Alert): number {
+    const last = events.at(-1)?.ts ?? '';
+    const lateNs = /^\d{1,19}$/.test(last) ? clock.wallNs() - BigInt(last) : 0n;
+    return Math.max(0, Number(lateNs) / 1e9);
+  }
+
   return {
     async write({ raised, withdrawn }, bookOf, signal) {
       if (raised.length === 0 && withdrawn.length === 0) return;
@@ -97,6 +104,7 @@ export function createRaiser(deps: RaiseDeps, alertsPerRuleMax: number): Raiser 
       await writer.insert(ALERTS_TABLE, slotsOf(alerts.map(alertLine)), 'alerts', signal);
       await writer.insert(ALERT_STATES_TABLE, slotsOf(states), 'alerts', signal);
       meter.count('telltale.detect.alerts', alerts.length);
+      for (const alert of alerts) meter.record('telltale.detect.alert_latency', lateSeconds(alert));
       for (const sink of deps.sinks) {
         sink.withdraw(withdrawn);
         sink.raise([...alerts, ...again]);

@@ -106,6 +106,7 @@ export async function createWitness(deps: WitnessServiceDeps): Promise<WitnessSe
     const note = formatNote(next.note.text, [next.signed.line, line]);
     await replaceFile(files, originHash(next.origin), Buffer.from(note));
     [seen.checkpoint, seen.note] = [next, note];
+    meter.gauge('telltale.witness.cosigned_time', seconds);
     log.debug('witness.cosigned', { origin: next.origin, size: next.size });
     return { status: 200, body: `${line}\n` };
   }

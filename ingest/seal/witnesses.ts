@@ -148,6 +148,7 @@ export function createWitnessClient(address: WitnessAddress, deps: WitnessDeps):
       [size, have] = [head.size, { text, line, atMs: nowMs() }];
       if (reported !== '') log.info('seal.witness_back', { witness: key.name, size });
       [failures, restUntilMs, reported] = [0, 0, ''];
+      meter.gauge('telltale.seal.cosigned_time', Number(clock.wallNs() / 1_000_000n) / 1000);
       return line;
     } catch (error) {
       report(error);
