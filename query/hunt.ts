@@ -4,6 +4,7 @@
  */
 import {
   type Alert,
+  type Backtest,
   BacktestError,
   columnsFor,
   createBacktest,
@@ -13,17 +14,30 @@ import {
   type QueryLimits,
   type Row,
   type Rule,
+  type RuleNeed,
+  STREAM_LIMITS,
+  type StreamLimits,
+  type TelltaleEvent,
   type Views,
+  type Wanted,
 } from '#schemas';
 import { QueryError } from './errors.ts';
-import { huntRowsPlan, huntSessionsPlan, type Sessions, type Span } from './hunt-plan.ts';
+import {
+  huntNovelPlan,
+  huntRowsPlan,
+  huntSessionsPlan,
+  type SessionNeeds,
+  type Sessions,
+  type Span,
+} from './hunt-plan.ts';
 import type { Runner } from './run.ts';
 
 /** The most sessions that one backtest looks into. */
 export const HUNT_SESSIONS_MAX = 1_000_000;
-/** Sessions whose rows are read by one statement. */
-const CHUNK_SESSIONS = 500;
-
+/** Sessions whose rows are read by one statement, and of how many rows at most … */
+const CHUNK_SESSIONS = 2_000;
+const CHUNK_ROWS = 200_000;
+/** … of which some matter; a session of more rows is read alone and in order. */
 const FIND_LIMITS: QueryLimits = {
   timeMs: 300_000,
   memoryBytesMax: 2 * 1024 ** 3,
@@ -60,19 +74,26 @@ export interface HuntOptions {
 /** The part of a runner that a hunt needs. */
 export type Reader = Pick<Runner, 'tenant' | 'stream'>;
 
-async function findSessions(run: Reader, options: HuntOptions): Promise<Sessions> {
-  const needs = options.rules.map(needOf);
-  const plan = huntSessionsPlan(run.tenant, needs, options.span, HUNT_SESSIONS_MAX + 1);
-  const found = new Map<string, ReadonlyMap<number, readonly string[]>>();
-  type Found = { readonly session: string; readonly rules: number[]; readonly keys: string[][] };
+async function findSessions(
+  run: Reader,
+  needs: readonly RuleNeed[],
+  span: Span,
+): Promise<Map<string, SessionNeeds>> {
+  const plan = huntSessionsPlan(run.tenant, needs, span, HUNT_SESSIONS_MAX + 1);
+  const found = new Map<string, SessionNeeds>();
+  type Found = {
+    readonly session: string;
+    readonly hash: string;
+    readonly rows_count: string;
+    readonly rules: number[];
+    readonly keys: string[][];
+  };
   for await (const rows of run.stream<Found>(plan, FIND_LIMITS))
-    for (const { session, rules, keys } of rows)
-      found.set(
-        session,
-        new Map(
-          rules.flatMap((met, place) => (Number(met) === 1 ? [[place, keys[place] ?? []]] : [])),
-        ),
-      );
+    for (const { session, hash, rows_count, rules, keys } of rows) {
+      const met = rules.flatMap((one, place) => (Number(one) === 1 ? [place] : []));
+      const byRule = new Map(met.map((place) => [place, keys[place] ?? []] as const));
+      found.set(session, { hash, rows: Number(rows_count), byRule });
+    }
   if (found.size > HUNT_SESSIONS_MAX)
     throw new QueryError(
       'REQUEST_TOO_LARGE',
@@ -81,63 +102,228 @@ async function findSessions(run: Reader, options: HuntOptions): Promise<Sessions
   return found;
 }
 
+const FIRST_INPUT = 0;
+type Place = readonly [session: string, stream: string, seq: string, ts: string, observed: string];
+
+/** The events that stand for all that are alike; the same one twice where there is one only. */
+function* novelEvents(rows: readonly Row[], tenant: string): Generator<TelltaleEvent> {
+  for (const { first, last, ...alike } of rows)
+    for (const place of String(first) === String(last) ? [first] : [first, last]) {
+      const [session_id, stream_id, seq, ts, observed_ts] = place as Place;
+      const event = knownEventOf({ ...alike, tenant, session_id, stream_id, seq, ts, observed_ts });
+      if (event !== undefined) yield event;
+    }
+}
+
+/** Sessions, a few at a time, those of very many rows alone. */
+function* chunks(sessions: ReadonlyMap<string, SessionNeeds>): Generator<Sessions> {
+  let chunk = new Map<string, SessionNeeds>();
+  let rows = 0;
+  for (const [session, needs] of [...sessions].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (chunk.size > 0 && (chunk.size >= CHUNK_SESSIONS || rows + needs.rows > CHUNK_ROWS)) {
+      yield chunk;
+      chunk = new Map();
+      rows = 0;
+    }
+    chunk.set(session, needs);
+    rows += needs.rows;
+  }
+  if (chunk.size > 0) yield chunk;
+}
+
+/** The blocks of a stream, the next one asked for while the last is worked on. */
+async function* ahead<T>(source: AsyncIterable<T>): AsyncGenerator<T> {
+  const blocks = source[Symbol.asyncIterator]();
+  let next = blocks.next();
+  try {
+    for (;;) {
+      const { value, done } = await next;
+      if (done === true) return;
+      next = blocks.next();
+      next.catch(() => {});
+      yield value;
+    }
+  } finally {
+    await blocks.return?.();
+  }
+}
+
+/** As the collectors took them in: each stream in the order of its numbers. */
+const bySight = (a: TelltaleEvent, b: TelltaleEvent): number => {
+  if (a.observed_ts !== b.observed_ts) return a.observed_ts < b.observed_ts ? -1 : 1;
+  if (a.stream_id !== b.stream_id) return a.stream_id < b.stream_id ? -1 : 1;
+  return a.seq - b.seq;
+};
+
 const within = ({ from, to }: Span, alert: Alert): boolean => {
   const ns = BigInt(alert.events.at(-1)?.ts ?? 0);
   return ns >= BigInt(from) && ns <= BigInt(to);
 };
+
+/** What the rules of a backtest remember at once: more than live, which lets go of what is old. */
+const HUNT_STREAM_LIMITS: StreamLimits = { ...STREAM_LIMITS, groupsMax: 2_000_000 };
+
+/** One hunt: what was found so far, and the steps that find more. */
+class Chase {
+  readonly #run: Reader;
+  readonly #options: HuntOptions;
+  readonly #needs: readonly RuleNeed[];
+  readonly #test: Backtest;
+  readonly #columns: readonly string[];
+  readonly alerts: Alert[] = [];
+  #sessions = 0;
+  #events = 0;
+  /** Sessions of which all events are here and the rules have not seen them. */
+  readonly #waiting: TelltaleEvent[][] = [];
+
+  constructor(run: Reader, options: HuntOptions) {
+    this.#run = run;
+    this.#options = options;
+    this.#needs = options.rules.map(needOf);
+    this.#columns = columnsFor(options.rules);
+    this.#test = createBacktest(createRuleSet(options.rules), options.views(), HUNT_STREAM_LIMITS);
+  }
+
+  get stats(): HuntStats {
+    return { sessions: this.#sessions, events: this.#events, hits: this.#test.hits };
+  }
+
+  /** Shows rules of a tenant the events that can be new; gives the sessions that these are of. */
+  async #showNovel(place: number): Promise<ReadonlySet<string>> {
+    const need = this.#needs[place] as RuleNeed;
+    const among = new Set<string>();
+    if (need.novel === undefined) return among;
+    const { tenant } = this.#run;
+    const plan = huntNovelPlan(tenant, need, need.novel, this.#options.span);
+    const wanted = new Map([[need.rule, new Set([FIRST_INPUT])]]);
+    for await (const rows of ahead(this.#run.stream<Row>(plan, READ_LIMITS)))
+      for (const event of novelEvents(rows, tenant)) {
+        among.add(event.session_id);
+        this.#events++;
+        this.alerts.push(...this.#test.add([event], wanted));
+      }
+    return among;
+  }
+
+  /** The sessions that are to be read, and of each the rules that may say something. */
+  async #find(): Promise<Map<string, SessionNeeds>> {
+    const sessions = await findSessions(this.#run, this.#needs, this.#options.span);
+    for (const [place, { novel }] of this.#needs.entries()) {
+      if (novel === undefined) continue;
+      const alone = this.#needs[place]?.rows.length === 1;
+      const opened = [...sessions.values()].some(({ byRule }) => byRule.has(place));
+      const among = alone || opened ? await this.#showNovel(place) : undefined;
+      for (const [session, needs] of sessions) {
+        if (!needs.byRule.has(place) || among?.has(session)) continue;
+        const byRule = new Map(needs.byRule);
+        byRule.delete(place);
+        sessions.set(session, { ...needs, byRule });
+      }
+    }
+    for (const [session, { byRule }] of sessions) if (byRule.size === 0) sessions.delete(session);
+    this.#sessions = sessions.size;
+    return sessions;
+  }
+
+  /** The rules that may say something of a session, and by which of their inputs. */
+  #wantedOf({ byRule }: SessionNeeds): Wanted {
+    return new Map(
+      [...byRule.keys()].map((place) => {
+        const { rule, rows, novel } = this.#needs[place] as RuleNeed;
+        // What can be new was shown before.
+        const rest = new Set(rows.keys());
+        rest.delete(FIRST_INPUT);
+        return [rule, novel === undefined ? undefined : rest] as const;
+      }),
+    );
+  }
+
+  #judge(chunk: Sessions, events: readonly TelltaleEvent[]): void {
+    const [first] = events;
+    const needs = first === undefined ? undefined : chunk.get(first.session_id);
+    if (first === undefined || needs === undefined) return;
+    this.#events += events.length;
+    this.alerts.push(...this.#test.add(events, this.#wantedOf(needs)));
+    this.alerts.push(...this.#test.close(first.tenant, first.session_id));
+  }
+
+  /** Judges sessions that wait, as many as make up for so many events. */
+  #work(of: Sessions, events: number): void {
+    for (let done = 0; done < events; ) {
+      const next = this.#waiting.pop();
+      if (next === undefined) return;
+      done += next.length;
+      this.#judge(of, next.sort(bySight));
+    }
+  }
+
+  #plan(chunk: Sessions, ordered: boolean): AsyncIterable<readonly Row[]> {
+    const plan = huntRowsPlan(this.#run.tenant, this.#needs, chunk, this.#columns, ordered);
+    return ahead(this.#run.stream<Row>(plan, READ_LIMITS));
+  }
+
+  /**
+   * Reads the rows of some sessions; while the engine looks for more of them, sessions of the last
+   * chunk are judged.
+   */
+  async #read(chunk: Sessions, all: Sessions): Promise<void> {
+    const bySession = new Map<string, TelltaleEvent[]>();
+    for await (const rows of this.#plan(chunk, false)) {
+      for (const row of rows) {
+        const event = knownEventOf(row);
+        if (event === undefined) continue;
+        const list = bySession.get(event.session_id);
+        if (list === undefined) bySession.set(event.session_id, [event]);
+        else list.push(event);
+      }
+      this.#work(all, rows.length);
+    }
+    this.#work(all, Number.POSITIVE_INFINITY);
+    this.#waiting.push(...bySession.values());
+    this.#options.progress?.(this.stats);
+  }
+
+  /** Reads a session that is too large to be held, and judges it as it comes. */
+  async #readLarge(chunk: Sessions): Promise<void> {
+    for (const [session, needs] of chunk) {
+      const wanted = this.#wantedOf(needs);
+      for await (const rows of this.#plan(chunk, true)) {
+        const events = rows.flatMap((row) => knownEventOf(row) ?? []);
+        this.#events += events.length;
+        this.alerts.push(...this.#test.add(events, wanted));
+      }
+      this.alerts.push(...this.#test.close(this.#run.tenant, session));
+    }
+    this.#options.progress?.(this.stats);
+  }
+
+  async run(): Promise<void> {
+    const sessions = await this.#find();
+    for (const chunk of chunks(sessions)) {
+      const rows = [...chunk.values()].reduce((sum, one) => sum + one.rows, 0);
+      if (rows > CHUNK_ROWS) await this.#readLarge(chunk);
+      else await this.#read(chunk, sessions);
+    }
+    this.#work(sessions, Number.POSITIVE_INFINITY);
+    this.alerts.push(...this.#test.finish());
+  }
+}
 
 /**
  * Runs rules over one tenant's stored events; gives the alerts whose last event lies in the span,
  * by the time of that event. Rejects with `QueryError`.
  */
 export async function hunt(run: Reader, options: HuntOptions): Promise<Hunt> {
-  const { rules, span } = options;
-  if (rules.length === 0) return { alerts: [], stats: { sessions: 0, events: 0, hits: 0 } };
-  const needs = rules.map(needOf);
-  const columns = columnsFor(rules);
-  const sessions = await findSessions(run, options);
-  const test = createBacktest(createRuleSet(rules), options.views());
-  const alerts: Alert[] = [];
-  let events = 0;
-  const stats = () => ({ sessions: sessions.size, events, hits: test.hits });
-
-  /** Rows come session by session, so each is judged and let go when the next one begins. */
-  async function read(chunk: Sessions): Promise<void> {
-    const plan = huntRowsPlan(run.tenant, needs, chunk, columns);
-    let session: string | undefined;
-    let wanted: ReadonlySet<Rule> | undefined;
-    const close = () => {
-      if (session !== undefined) alerts.push(...test.close(run.tenant, session));
-    };
-    for await (const rows of run.stream<Row>(plan, READ_LIMITS))
-      for (const row of rows) {
-        const event = knownEventOf(row);
-        if (event === undefined) continue;
-        if (event.session_id !== session) {
-          close();
-          session = event.session_id;
-          wanted = new Set(
-            [...(chunk.get(session)?.keys() ?? [])].map((place) => rules[place] as Rule),
-          );
-        }
-        events++;
-        alerts.push(...test.add([event], wanted));
-      }
-    close();
-    options.progress?.(stats());
-  }
-
+  if (options.rules.length === 0) return { alerts: [], stats: { sessions: 0, events: 0, hits: 0 } };
+  const chase = new Chase(run, options);
   try {
-    const sorted = [...sessions].sort(([a], [b]) => (a < b ? -1 : 1));
-    for (let at = 0; at < sorted.length; at += CHUNK_SESSIONS)
-      await read(new Map(sorted.slice(at, at + CHUNK_SESSIONS)));
-    alerts.push(...test.finish());
+    await chase.run();
   } catch (error) {
     if (error instanceof BacktestError) throw new QueryError('REQUEST_TOO_LARGE', error.message);
     throw error;
   }
   const last = (alert: Alert) => BigInt(alert.events.at(-1)?.ts ?? 0);
-  const inSpan = alerts.filter((alert) => within(span, alert));
+  const inSpan = chase.alerts.filter((alert) => within(options.span, alert));
   inSpan.sort((a, b) => (last(a) < last(b) ? -1 : last(a) > last(b) ? 1 : 0));
-  return { alerts: inSpan, stats: stats() };
+  return { alerts: inSpan, stats: chase.stats };
 }

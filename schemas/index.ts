@@ -6,6 +6,7 @@ export * from './alerts.ts';
 export * from './chain.ts';
 export * from './codec.ts';
 export * from './commit.ts';
+export * from './connection.ts';
 export type { Fault, Field, FieldSet, Kind, Role } from './define.ts';
 export { CONTENT_BYTES_MAX } from './define.ts';
 export * from './entities.ts';
@@ -27,6 +28,7 @@ export {
   type Backtest,
   BacktestError,
   createBacktest,
+  type Wanted,
 } from './rules/backtest.ts';
 export {
   type Anomaly,

@@ -22,6 +22,9 @@ import {
 import { type Rule, STREAM_LIMITS, type StreamLimits } from './rule.ts';
 import type { RuleSet } from './ruleset.ts';
 
+/** The rules that can say anything of some events, and which of their inputs may; all: undefined. */
+export type Wanted = ReadonlyMap<Rule, ReadonlySet<number> | undefined>;
+
 /** Hits that a backtest holds at once; a range that has more is to be cut into smaller ones. */
 export const BACKTEST_HITS_MAX = 3_000_000;
 /** Long after every event: what waits for an absence fires. */
@@ -35,9 +38,9 @@ export class BacktestError extends Error {
 export interface Backtest {
   /**
    * Takes events, those of one stream in the order of their numbers; gives what event rules say.
-   * `wanted`: the rules that can say anything about their session; all of them where it is left out.
+   * `wanted`: what can say anything about their session; all rules where it is left out.
    */
-  add(events: readonly TelltaleEvent[], wanted?: ReadonlySet<Rule>): readonly Alert[];
+  add(events: readonly TelltaleEvent[], wanted?: Wanted): readonly Alert[];
   /** No event of this session will come any more: what its rules say, and its hits are let go. */
   close(tenant: string, session: string): readonly Alert[];
   /** Runs the rules over many events, and gives their alerts. `endNs`: absences up to here fire. */
@@ -78,17 +81,21 @@ export function createBacktest(
       );
   }
 
-  function add(events: readonly TelltaleEvent[], wanted?: ReadonlySet<Rule>): Alert[] {
+  function add(events: readonly TelltaleEvent[], wanted?: Wanted): Alert[] {
     const alerts: Alert[] = [];
     for (const event of events) {
       const seenAs = views(event);
       const { matched, hits } = rules.evaluate({ views: seenAs });
       if (matched.length === 0 && hits.length === 0) continue;
       const seen = ruleEvent(event, seenAs);
-      for (const rule of matched) alerts.push(eventAlert(event, seen, rule));
-      for (const { rule, hits: found } of hits)
-        if (isStreamRule(rule) && wanted?.has(rule) !== false)
-          gather(event, rule, keptHit(foundHit(event, seen, found), rule));
+      for (const rule of matched)
+        if (wanted?.has(rule) !== false) alerts.push(eventAlert(event, seen, rule));
+      for (const { rule, hits: found } of hits) {
+        if (!isStreamRule(rule) || wanted?.has(rule) === false) continue;
+        const inputs = wanted?.get(rule);
+        const some = inputs === undefined ? found : found.filter(({ input }) => inputs.has(input));
+        if (some.length > 0) gather(event, rule, keptHit(foundHit(event, seen, some), rule));
+      }
     }
     return alerts;
   }

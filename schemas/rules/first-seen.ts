@@ -252,6 +252,7 @@ export function compileFirstSeen(map: MapNode, readQuery: ReadQuery): Matcher {
     groupBy: inputs.map(() => [...by, ...field]),
     // Not those of `after`: what other sessions saw without one is history all the same.
     required: [0],
+    newAfterNs: plan.historyNs,
     open: (limits = STREAM_LIMITS, saved) => openFirstSeen(plan, limits, saved),
   };
   return { type: 'stream', stream };

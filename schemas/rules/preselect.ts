@@ -25,6 +25,7 @@ export type RowNeed =
   /** The column is not empty. */
   | { readonly present: string }
   | { readonly long: string; readonly charactersMin: number }
+  /** A column, or an expression over one, that is a number. */
   | { readonly number: string; readonly operator: NumberOperator; readonly value: number }
   | { readonly all: readonly RowNeed[] }
   | { readonly either: readonly RowNeed[] };
@@ -50,10 +51,17 @@ export interface RuleNeed {
   /** What there has to be more than one row of the first: see `StreamMatcher.atLeast`. */
   readonly atLeast?: {
     readonly count: number;
-    readonly spreadNs: bigint;
+    /** A time without a row of the second between two of these; 0 where rows can't tell. */
+    readonly silenceNs: bigint;
     /** Columns that so many rows have alike. */
     readonly alike: readonly string[];
   };
+  /**
+   * Of the first of `rows`, those that have these columns alike and lie in one stretch of time of
+   * this length matter by the first and the last of them alone, and nothing but these columns and
+   * their places does.
+   */
+  readonly novel?: { readonly columns: readonly string[]; readonly spanNs: bigint };
   /**
    * For each of `rows` the columns of the key within the session, which all of a match have alike;
    * absent where there is no such key, or a part of it is no column.
@@ -107,8 +115,16 @@ const OWN = new Set([
   ...['outcome', 'source', 'policy', 'scope', 'decided_by', 'arguments', 'attribution'],
 ]);
 
+/** Columns that every event has, and who it is of. */
+const WHO = new Set(['kind', 'tenant', 'agent', 'host', 'user']);
+
 /** Number columns under their own names, of which null is what is missing. */
 const NUMBERS = new Set(['exit_code', 'net_port', 'net_bytes_out', 'net_bytes_in', 'file_bytes']);
+/** How many arguments an event that starts a process has; of none the process before it may tell. */
+const ARGUMENTS = 'process.args_count';
+
+type NumberNeed = Extract<Need, { number: string }>;
+const NONE = { operator: '==', value: 0 } as const;
 
 /** Fields that only the programs behind an event can answer. */
 const LINEAGE =
@@ -177,12 +193,23 @@ function literalsOf(anchors: readonly Anchor[], starts: boolean): RowNeed | unde
   return all.length === 1 ? all[0] : { either: all };
 }
 
+function numberNeed(need: NumberNeed, starts: boolean): RowNeed | undefined {
+  if (NUMBERS.has(need.number)) return need;
+  if (!starts || need.number !== ARGUMENTS) return undefined;
+  return {
+    either: [
+      { ...need, number: 'length(argv)' },
+      { ...NONE, number: 'length(argv)' },
+    ],
+  };
+}
+
 /** What a row needs, of what an event needs; undefined where no column tells. */
 function rowNeed(need: Need, starts: boolean): RowNeed | undefined {
   if ('one' in need) return literalsOf(need.one, starts);
   if ('present' in need) return OWN.has(need.present) ? need : undefined;
   if ('long' in need) return OWN.has(need.long) ? need : undefined;
-  if ('number' in need) return NUMBERS.has(need.number) ? need : undefined;
+  if ('number' in need) return numberNeed(need, starts);
   const parts = ('all' in need ? need.all : need.either).map((one) => rowNeed(one, starts));
   const known = parts.filter((one) => one !== undefined);
   if ('all' in need) return known.length === 0 ? undefined : { all: known };
@@ -285,6 +312,32 @@ function alikeIn(rule: StreamRule): readonly string[] {
   return key.every((name) => OWN.has(name)) ? key : [];
 }
 
+/**
+ * The silence that a session's rows can show: where each row that passes the second test is one
+ * that holds, and the key is the session alone. Any other row could hide a silence that there was.
+ */
+function silenceIn({ meta, matcher }: StreamRule): bigint {
+  const { inputs, groupBy, atLeast } = matcher.stream;
+  const [, test] = inputs;
+  if (meta.language !== 'eql' || test === undefined || atLeast === undefined) return 0n;
+  const exact = kindsOf(test.logsource).every((kind) => {
+    const narrowed = atKind(test, kind);
+    return narrowed === undefined || narrowed.always === true;
+  });
+  const alone = groupBy[0]?.every((name) => SESSION_FIELDS.has(name)) === true;
+  return exact && alone ? atLeast.silenceNs : 0n;
+}
+
+/** Columns that make up all that a rule of a tenant reads of its first input, if there are such. */
+function novelIn({ meta, matcher }: StreamRule): RuleNeed['novel'] {
+  const { inputs, groupBy, newAfterNs } = matcher.stream;
+  const asked = inputs[0]?.fields;
+  if (meta.language !== 'eql' || newAfterNs === undefined || asked === undefined) return undefined;
+  const names = [...new Set([...asked, ...(groupBy[0] ?? [])])];
+  if (!names.every((name) => OWN.has(name) || WHO.has(name))) return undefined;
+  return { columns: names.filter((name) => name !== 'tenant').sort(), spanNs: newAfterNs };
+}
+
 /** What a rule needs of a session. */
 export function needOf(rule: Rule): RuleNeed {
   if (!isStreamRule(rule)) {
@@ -294,13 +347,18 @@ export function needOf(rule: Rule): RuleNeed {
   const { inputs, fields, required = [], atLeast } = rule.matcher.stream;
   const within = scopeOf(rule) === 'session';
   const keys = within ? keysIn(rule) : undefined;
+  const novel = within ? undefined : novelIn(rule);
+  const silenceNs = silenceIn(rule);
   return {
     rule,
     rows: inputs.map(rowTests),
     // The inputs of a rule of the tenant may be hit in different sessions.
     required: within ? required : [],
     ...(keys === undefined ? {} : { keys }),
-    ...(within && atLeast !== undefined ? { atLeast: { ...atLeast, alike: alikeIn(rule) } } : {}),
+    ...(novel === undefined ? {} : { novel }),
+    ...(within && atLeast !== undefined
+      ? { atLeast: { count: atLeast.count, silenceNs, alike: alikeIn(rule) } }
+      : {}),
     lineage: fields.some((name) => LINEAGE.test(name)) || inputs.some(asksLineage),
   };
 }

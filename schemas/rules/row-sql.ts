@@ -56,7 +56,7 @@ export function createRowSql(): RowSql {
   }
 
   function row({ kinds, need }: RowTest): string {
-    const ofKind = `has(${bind(kinds, 'String')}, toString(kind))`;
+    const ofKind = `kind IN ${bind(kinds, 'String')}`;
     return need === undefined ? ofKind : `${ofKind} AND (${needed(need)})`;
   }
 

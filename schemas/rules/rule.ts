@@ -71,6 +71,8 @@ export interface EventMatcher {
   readonly identity?: string;
   /** Where it is given, there is less to do once a view's value of that field is known. */
   readonly pivot?: Pivot;
+  /** It holds for every event that it looks at. */
+  readonly always?: true;
 }
 
 /** A field of few values that tells most views apart, such as the kind of an event. */
@@ -137,8 +139,16 @@ export interface StreamMatcher {
   readonly groupBy: readonly (readonly string[])[];
   /** Inputs of which each must be hit before anything can fire; absent: any one may do. */
   readonly required?: readonly number[];
-  /** Of one group: so many hits of the first input, and so far from the first hit to the last. */
-  readonly atLeast?: { readonly count: number; readonly spreadNs: bigint };
+  /**
+   * Of one group: so many hits of the first input, and so long a time without one of the second
+   * between two of these.
+   */
+  readonly atLeast?: { readonly count: number; readonly silenceNs: bigint };
+  /**
+   * A hit of the first input fires only where no hit with the same fields lies less than this
+   * before it, and matters to later ones only by having been there.
+   */
+  readonly newAfterNs?: bigint;
   /**
    * The input that opens a match: a hit of a later input matters only behind a hit of this one or
    * of one before it. Absent where inputs may come in any order.

@@ -351,7 +351,7 @@ export function compileThreshold(map: MapNode, readQuery: ReadQuery): Matcher {
     fields: [...new Set([...by, ...distinctFields])],
     groupBy: inputs.map(() => by),
     required: inputs.map((_input, place) => place),
-    atLeast: { count, spreadNs: silenceNs },
+    atLeast: { count, silenceNs },
     open: (limits = STREAM_LIMITS, saved) =>
       new ThresholdState(plan, limits, saved as SavedThreshold | undefined),
   };

@@ -6,6 +6,7 @@
  *
  * The clock runs from when the collector is given the event to the store's answer to the insert of
  * the alert. Alerts of absences wait for their time and are left out: their last event is no cause.
+ * The first seconds, in which everything begins at once, are told apart from the rest.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import fs from 'node:fs';
@@ -17,14 +18,15 @@ import { serviceLog } from '../../deploy/process/log.ts';
 import { freshStore } from './ingest/engine.ts';
 import { percentile, say } from './ingest/measure.ts';
 import type { RecordersOptions } from './ingest/recorders.ts';
-import type { Progress, WorkerOptions } from './ingest/worker.ts';
+import type { Aged, Progress, WorkerOptions } from './ingest/worker.ts';
 
 const CACHE = path.resolve(import.meta.dirname, '../../.cache');
-const [seconds = 60, rate = 5000] = process.argv.slice(2).map(Number);
 const PARTITIONS = 4;
 const SESSIONS = 40;
 /** An absence is certain ten minutes behind; every alert before that is of an event. */
 const ABSENCE_MS = 600_000;
+/** Until then forty sessions, their streams and the worker's caches begin. */
+const START_MS = 10_000;
 const log = serviceLog('bench', 'warn');
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -35,54 +37,68 @@ const start = (file: string, options: object): ChildProcess =>
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
 
-fs.mkdirSync(CACHE, { recursive: true });
-const dir = fs.mkdtempSync(path.join(CACHE, 'bench-alerts-'));
-const jarsDir = await kafkaJarsDir(CACHE);
-const cluster = createKafkaCluster({ dir: path.join(dir, 'kafka'), brokers: 1, jarsDir, log });
-let worker: ChildProcess | undefined;
-try {
-  const brokers = await cluster.start();
-  await ensureTopics(brokers, { partitions: PARTITIONS }, log);
-  await freshStore(path.join(dir, 'store'));
-  const options: WorkerOptions = {
-    brokers,
-    store: `chdb:${path.join(dir, 'store')}`,
-    detect: true,
-  };
-  worker = start('worker.ts', options);
-  const ages: number[] = [];
-  const alertAges: number[] = [];
-  let stored = 0;
-  worker.on('message', (message: Progress) => {
-    stored = message.stored ?? stored;
-    ages.push(...(message.agesMs ?? []));
-    alertAges.push(...(message.alertAgesMs ?? []));
-  });
-  const load: RecordersOptions = { brokers, sessions: SESSIONS, perSecond: rate, seconds };
-  const generator = start('recorders.ts', load);
-  const sent = await new Promise<number>((resolve, reject) => {
-    generator.on('message', (message: { sent?: number }) => {
-      if (message.sent !== undefined) resolve(message.sent);
+/** How many there are, and their median and 99th percentile. */
+function spread(ages: readonly number[]) {
+  const sorted = [...ages].sort((a, b) => a - b);
+  const at = (percent: number) => Math.round(percentile(sorted, percent));
+  return { count: ages.length, p50Ms: at(50), p99Ms: at(99) };
+}
+
+/** Ages at a rate of events: `{ start, steady }` each of events, of alerts, and before the insert. */
+export async function measureLatency(seconds: number, rate: number) {
+  fs.mkdirSync(CACHE, { recursive: true });
+  const dir = fs.mkdtempSync(path.join(CACHE, 'bench-alerts-'));
+  const jarsDir = await kafkaJarsDir(CACHE);
+  const cluster = createKafkaCluster({ dir: path.join(dir, 'kafka'), brokers: 1, jarsDir, log });
+  let worker: ChildProcess | undefined;
+  try {
+    const brokers = await cluster.start();
+    await ensureTopics(brokers, { partitions: PARTITIONS }, log);
+    await freshStore(path.join(dir, 'store'));
+    const options: WorkerOptions = {
+      brokers,
+      store: `chdb:${path.join(dir, 'store')}`,
+      detect: true,
+    };
+    worker = start('worker.ts', options);
+    const events: (Aged & { beforeMs: number })[] = [];
+    const alerts: Aged[] = [];
+    let stored = 0;
+    worker.on('message', (message: Progress) => {
+      stored = message.stored ?? stored;
+      events.push(...(message.ages ?? []));
+      alerts.push(...(message.alertAgesMs ?? []).filter(({ ageMs }) => ageMs < ABSENCE_MS));
     });
-    generator.on('exit', (code) => reject(new Error(`the generator ended with ${code}`)));
-  });
-  while (stored < sent) await sleep(100);
-  await sleep(1_000);
-  const at = (list: number[], percent: number) =>
-    Math.round(
-      percentile(
-        list.sort((a, b) => a - b),
-        percent,
-      ),
-    );
-  const shown = alertAges.filter((ms) => ms < ABSENCE_MS);
-  if (shown.length < 100) say(`only ${shown.length} alerts: a 99th percentile says little`);
-  const events = { p50Ms: at(ages, 50), p99Ms: at(ages, 99) };
-  const alerts = { count: shown.length, p50Ms: at(shown, 50), p99Ms: at(shown, 99) };
-  const result = { bench: 'detect-latency', seconds, rate, sent, events, alerts };
-  process.stdout.write(`${JSON.stringify(result)}\n`);
-} finally {
-  worker?.kill('SIGKILL');
-  await cluster.stop();
-  fs.rmSync(dir, { recursive: true, force: true });
+    const load: RecordersOptions = { brokers, sessions: SESSIONS, perSecond: rate, seconds };
+    const generator = start('recorders.ts', load);
+    const sent = await new Promise<number>((resolve, reject) => {
+      generator.on('message', (message: { sent?: number }) => {
+        if (message.sent !== undefined) resolve(message.sent);
+      });
+      generator.on('exit', (code) => reject(new Error(`the generator ended with ${code}`)));
+    });
+    while (stored < sent) await sleep(100);
+    await sleep(1_000);
+    const startedMs = Math.min(...events.map(({ atMs }) => atMs)) + START_MS;
+    const early = <T extends Aged>(list: readonly T[]) => list.filter((x) => x.atMs < startedMs);
+    const late = <T extends Aged>(list: readonly T[]) => list.filter((x) => x.atMs >= startedMs);
+    const ages = (list: readonly Aged[]) => spread(list.map(({ ageMs }) => ageMs));
+    if (alerts.length < 100) say(`only ${alerts.length} alerts: a 99th percentile says little`);
+    return {
+      ...{ seconds, rate, sent },
+      events: { all: ages(events), start: ages(early(events)), steady: ages(late(events)) },
+      alerts: { all: ages(alerts), start: ages(early(alerts)), steady: ages(late(alerts)) },
+      beforeInsert: spread(late(events).map(({ beforeMs }) => beforeMs)),
+    };
+  } finally {
+    worker?.kill('SIGKILL');
+    await cluster.stop();
+    fs.rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const [seconds = 60, rate = 5000] = process.argv.slice(2).map(Number);
+  const measured = await measureLatency(seconds, rate);
+  process.stdout.write(`${JSON.stringify({ bench: 'detect-latency', ...measured })}\n`);
 }

@@ -64,6 +64,9 @@ export function decide(node: Expression, kind: string): Expression {
   }
 }
 
+/** Whether a condition holds whatever the event is. */
+export const isTrue = (node: Expression): boolean => isLiteral(node, true);
+
 /** Whether a condition that is decided can hold at all. */
 export const canHold = (node: Expression): boolean =>
   !(node.node === 'literal' && node.value !== true);

@@ -20,7 +20,7 @@ import type {
 } from './ast.ts';
 import { compileCondition, fieldType, type Scope } from './condition.ts';
 import { EqlError } from './cursor.ts';
-import { canHold, decide } from './decide.ts';
+import { canHold, decide, isTrue } from './decide.ts';
 import { compileKey, keyTexts } from './key.ts';
 import type { FieldType } from './operand.ts';
 import { createPipes, END_OF_TIME_NS, type SavedPipe } from './pipes.ts';
@@ -55,6 +55,7 @@ function compileTest(filter: EventFilter, scope: Scope, category: Category | und
     ...(anchors === undefined ? {} : { anchors }),
     ...(need === undefined ? {} : { need }),
     fields: [...asked],
+    ...(narrow === undefined && isTrue(condition) ? { always: true as const } : {}),
   };
 }
 

@@ -23,7 +23,15 @@ export interface Progress {
   readonly stored: number;
   readonly agesMs: readonly number[];
   /** The same of alerts: from their last event to when the table has them. */
-  readonly alertAgesMs: readonly number[];
+  readonly alertAgesMs: readonly Aged[];
+  /** The same events again, by when they happened, with what had passed when the insert began. */
+  readonly ages: readonly (Aged & { readonly beforeMs: number })[];
+}
+
+/** How old something was when the table had it; `atMs`: when it happened, since 1970. */
+export interface Aged {
+  readonly atMs: number;
+  readonly ageMs: number;
 }
 
 const TELL_MS = 250;
@@ -36,10 +44,11 @@ const options = JSON.parse(process.argv[2] ?? '{}') as WorkerOptions;
 const log = serviceLog('worker', 'warn');
 let stored = 0;
 let agesMs: number[] = [];
-let alertAgesMs: number[] = [];
+let ages: (Aged & { beforeMs: number })[] = [];
+let alertAgesMs: Aged[] = [];
 
 /** When it is called the rows of `insert` are in the table: the engine has answered. */
-function acknowledged({ lines, rows }: Insert): void {
+function acknowledged({ lines, rows }: Insert, beganMs: number): void {
   stored += rows;
   const nowMs = Date.now();
   const bytes = Buffer.from(lines.buffer, lines.byteOffset, lines.byteLength);
@@ -47,7 +56,9 @@ function acknowledged({ lines, rows }: Insert): void {
     const newline = lines.indexOf(NEWLINE, at);
     if (n % SAMPLE_LINES === 0) {
       const { ts } = JSON.parse(bytes.toString('utf8', at, newline)) as { ts: string };
-      agesMs.push(nowMs - Number(BigInt(ts) / NS_PER_MS));
+      const atMs = Number(BigInt(ts) / NS_PER_MS);
+      agesMs.push(nowMs - atMs);
+      ages.push({ atMs, ageMs: nowMs - atMs, beforeMs: beganMs - atMs });
     }
     at = newline + 1;
   }
@@ -57,7 +68,8 @@ function alerted({ lines }: Insert): void {
   const nowMs = Date.now();
   for (const line of Buffer.from(lines).toString().split('\n').filter(Boolean)) {
     const { last_ts } = JSON.parse(line) as { last_ts: string };
-    alertAgesMs.push(nowMs - Number(BigInt(last_ts) / NS_PER_MS));
+    const atMs = Number(BigInt(last_ts) / NS_PER_MS);
+    alertAgesMs.push({ atMs, ageMs: nowMs - atMs });
   }
 }
 
@@ -65,8 +77,9 @@ const engine = await openStore(options.store, { log });
 const store: Store = {
   ...engine,
   insert: async (one) => {
+    const beganMs = Date.now();
     await engine.insert(one);
-    if (one.table === EVENTS_TABLE) acknowledged(one);
+    if (one.table === EVENTS_TABLE) acknowledged(one, beganMs);
     if (one.table === ALERTS_TABLE) alerted(one);
   },
 };
@@ -90,8 +103,9 @@ consumer.failed.catch((error) => {
 });
 await consumer.start();
 setInterval(() => {
-  process.send?.({ stored, agesMs, alertAgesMs } satisfies Progress);
+  process.send?.({ stored, agesMs, alertAgesMs, ages } satisfies Progress);
   agesMs = [];
+  ages = [];
   alertAgesMs = [];
 }, TELL_MS);
 process.on('message', async () => {
