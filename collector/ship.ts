@@ -12,10 +12,14 @@
 import { Kafka, logLevel, Partitioners, type Producer } from 'kafkajs';
 import {
   type Clock,
+  connectionAdvice,
   EVENTS_TOPIC,
+  FETCH_TRUST,
   FRAME_BYTES_TARGET,
   frameLines,
   isAcknowledged,
+  KAFKA_TRUST,
+  type KafkaSecurity,
   type Log,
   type Meter,
   NO_TRACER,
@@ -73,11 +77,14 @@ export function httpTransport(url: URL): Transport {
   };
 }
 
-/** The destination in words of a user: an http(s) URL, or kafka://host:port,host:port. */
-export function openTransport(to: string, log: Log): Transport {
+/**
+ * The destination in words of a user: an http(s) URL, or kafka://host:port,host:port, whose brokers
+ * are spoken to by `security`.
+ */
+export function openTransport(to: string, log: Log, security: KafkaSecurity = {}): Transport {
   if (to.startsWith('kafka://')) {
     const brokers = to.slice('kafka://'.length).split(',').filter(Boolean);
-    if (brokers.length > 0) return kafkaTransport(brokers, log);
+    if (brokers.length > 0) return kafkaTransport(brokers, log, EVENTS_TOPIC, security);
   } else if (URL.canParse(to)) {
     const url = new URL(to);
     if (url.protocol === 'http:' || url.protocol === 'https:') return httpTransport(url);
@@ -90,10 +97,12 @@ export function kafkaTransport(
   brokers: readonly string[],
   log: Log,
   topic = EVENTS_TOPIC,
+  security: KafkaSecurity = {},
 ): Transport {
   const kafka = new Kafka({
     clientId: 'telltale-collector',
     brokers: [...brokers],
+    ...security,
     requestTimeout: 30_000,
     retry: { retries: 5, initialRetryTime: 200, maxRetryTime: 3_000 },
     logLevel: logLevel.ERROR,
@@ -297,5 +306,9 @@ export function createShipper(deps: ShipDeps): Shipper {
 function logFailure(log: Log, to: string, error: unknown, waiting: number): void {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : '';
   const message = error instanceof Error ? error.message : String(error);
-  log.warn('ship.failed', { to, error: cause === '' ? message : `${message}: ${cause}`, waiting });
+  const advice = connectionAdvice(error, to.startsWith('kafka:') ? KAFKA_TRUST : FETCH_TRUST);
+  log.warn('ship.failed', {
+    ...{ to, error: cause === '' ? message : `${message}: ${cause}`, waiting },
+    ...(advice === undefined ? {} : { advice }),
+  });
 }

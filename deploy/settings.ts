@@ -5,8 +5,9 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { ALERTS_TOPIC } from '#schemas';
+import { ALERTS_TOPIC, type KafkaSecurity } from '#schemas';
 import { UsageError } from './process/lifecycle.ts';
+import { readSecret } from './tls.ts';
 
 export const DEFAULT_PORT = 4560;
 export const DEFAULT_URL = `http://127.0.0.1:${DEFAULT_PORT}`;
@@ -81,11 +82,15 @@ interface RuleFlags {
 const TOPIC_NAME = /^[A-Za-z0-9._-]{1,249}$/;
 
 /** The topic of alerts where there are brokers; `none` is for no topic. */
-function alertTopic(name: string, list: readonly string[] | undefined) {
+function alertTopic(
+  name: string,
+  list: readonly string[] | undefined,
+  security: KafkaSecurity | undefined,
+) {
   if (list === undefined || name === 'none') return {};
   if (!TOPIC_NAME.test(name))
     throw new UsageError(`--alert-topic ${JSON.stringify(name)}: give a topic's name, or none`);
-  return { alertTopic: { brokers: list, topic: name } };
+  return { alertTopic: { brokers: list, topic: name, ...(security && { security }) } };
 }
 
 function webUrl(flag: string, text: string | undefined): string | undefined {
@@ -101,10 +106,18 @@ export interface Shipped {
 }
 
 /** Which rules run and where alerts go; `list`: the brokers, where there are some. */
-export function ruleSettings(flags: RuleFlags, shipped: Shipped, list?: readonly string[]) {
+export function ruleSettings(
+  flags: RuleFlags,
+  shipped: Shipped,
+  list?: readonly string[],
+  security?: KafkaSecurity,
+) {
   const alertmanagerUrl = webUrl('alertmanager', flags.alertmanager ?? env.TELLTALE_ALERTMANAGER);
   const webhookUrl = webUrl('webhook', flags.webhook ?? env.TELLTALE_WEBHOOK);
-  const webhookSecret = env.TELLTALE_WEBHOOK_SECRET;
+  const secretFile = env.TELLTALE_WEBHOOK_SECRET_FILE;
+  const webhookSecret = secretFile
+    ? readSecret({ name: 'TELLTALE_WEBHOOK_SECRET_FILE', file: secretFile })
+    : env.TELLTALE_WEBHOOK_SECRET;
   const off = flags['no-baseline'] || (flags['no-rules'] && flags.baseline === undefined);
   const baseline = off ? undefined : (flags.baseline ?? shipped.baseline);
   return {
@@ -113,7 +126,7 @@ export function ruleSettings(flags: RuleFlags, shipped: Shipped, list?: readonly
     ...(alertmanagerUrl === undefined ? {} : { alertmanagerUrl }),
     ...(webhookUrl === undefined ? {} : { webhookUrl }),
     ...(webhookSecret === undefined ? {} : { webhookSecret }),
-    ...alertTopic(flags['alert-topic'], list),
+    ...alertTopic(flags['alert-topic'], list, security),
   };
 }
 

@@ -5,7 +5,10 @@
 import { type EachBatchPayload, Kafka } from 'kafkajs';
 import {
   type Clock,
+  connectionAdvice,
   EVENTS_TOPIC,
+  KAFKA_TRUST,
+  type KafkaSecurity,
   type Log,
   type Meter,
   type Part,
@@ -24,6 +27,8 @@ export interface ConsumerDeps {
   readonly random: Random;
   readonly ingest: Ingest;
   readonly brokers: readonly string[];
+  /** How the brokers are spoken to; plain text without an account where absent. */
+  readonly security?: KafkaSecurity;
   readonly groupId: string;
   readonly limits?: BatchLimits;
   /** `EVENTS_TOPIC`, but for tests that share a broker. */
@@ -90,6 +95,7 @@ export function createConsumer(deps: ConsumerDeps): Consumer {
   const kafka = new Kafka({
     clientId: 'telltale-ingest',
     brokers: [...deps.brokers],
+    ...deps.security,
     logCreator: () => (entry) => kafkaLog(log, entry),
     retry: { retries: 8, initialRetryTime: 200, maxRetryTime: 3_000 },
   });
@@ -205,7 +211,7 @@ export function createConsumer(deps: ConsumerDeps): Consumer {
         return;
       } catch (error) {
         const fields = { brokers: deps.brokers.join(','), topic };
-        log.warn('ingest.broker_away', { ...fields, attempt, error: String(error) });
+        brokerAway(log, { ...fields, attempt }, error);
         await clock.sleep(CONNECT_RETRY_MS, worker.stopping).catch(() => {});
       }
     }
@@ -235,6 +241,14 @@ export function createConsumer(deps: ConsumerDeps): Consumer {
       endGrace();
     },
   };
+}
+
+/** Waiting mends a broker that is away; a certificate or an account only a person does. */
+function brokerAway(log: Log, fields: Record<string, string | number>, error: unknown): void {
+  const advice = connectionAdvice(error, KAFKA_TRUST);
+  const told = { ...fields, error: String(error) };
+  if (advice === undefined) log.warn('ingest.broker_away', told);
+  else log.error('ingest.broker_refused', { ...told, advice });
 }
 
 /** Kafka's own troubles lose nothing: the client tries again, and so they are warnings at most. */

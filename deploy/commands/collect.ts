@@ -1,8 +1,9 @@
 import { parseArgs } from 'node:util';
-import type { Clock, Log, Meter } from '#schemas';
+import type { Clock, KafkaSecurity, Log, Meter } from '#schemas';
 import { systemDisk } from '../../collector/disk.ts';
 import { createShipper, openTransport } from '../../collector/ship.ts';
 import { abandonedStreams, adoptSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
+import { KAFKA_FLAGS, kafkaSecurity } from '../kafka/security.ts';
 import { createClock } from '../process/clock.ts';
 import { terminalLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
@@ -15,6 +16,7 @@ export interface LeftoverDeps {
   readonly log: Log;
   readonly clock: Clock;
   readonly meter: Meter;
+  readonly security?: KafkaSecurity;
 }
 
 /**
@@ -28,7 +30,7 @@ export async function shipLeftovers(dir: string, to: string, waitMs: number, dep
     const spool = adoptSpool(stream, { ...SPOOL_DEFAULTS, dir }, spools);
     if (spool === undefined) continue;
     const before = spool.pending;
-    const transport = openTransport(to, deps.log);
+    const transport = openTransport(to, deps.log, deps.security);
     const shipper = createShipper({ ...deps, spool, transport });
     shipper.start();
     await shipper.drain(waitMs);
@@ -50,10 +52,12 @@ export async function collect(args: string[]): Promise<number> {
       to: { type: 'string' },
       spool: { type: 'string' },
       'wait-ms': { type: 'string' },
+      ...KAFKA_FLAGS,
     },
   });
   const to = values.to ?? destination();
-  const deps = { log: terminalLog(true), clock: createClock(), meter: createMeter() };
+  const security = kafkaSecurity(values);
+  const deps = { log: terminalLog(true), clock: createClock(), meter: createMeter(), security };
   const waitMs = integerOf('wait-ms', values['wait-ms'], WAIT_MS, WAIT_MS_MAX);
   const done = await shipLeftovers(values.spool ?? spoolDir(), to, waitMs, deps);
   process.stdout.write(

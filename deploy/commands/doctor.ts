@@ -3,11 +3,19 @@ import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { Kafka, logLevel as kafkaLogLevel } from 'kafkajs';
-import { type Draft, EVENTS_TOPIC, type Log } from '#schemas';
+import {
+  connectionAdvice,
+  type Draft,
+  EVENTS_TOPIC,
+  KAFKA_TRUST,
+  type KafkaSecurity,
+  type Log,
+} from '#schemas';
 import { systemDisk } from '../../collector/disk.ts';
 import { createLadder } from '../../collector/sensors/ladder.ts';
 import { abandonedStreams } from '../../collector/spool.ts';
 import { escapeText } from '../../query/timeline/escape.ts';
+import { KAFKA_FLAGS, kafkaSecurity } from '../kafka/security.ts';
 import { createClock } from '../process/clock.ts';
 import { brokers, nativeHelper, spoolDir, storeUrl } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
@@ -121,10 +129,11 @@ async function server(url: string): Promise<string> {
   return `${withoutSecrets(url)} answers`;
 }
 
-async function kafka(list: string): Promise<string> {
+async function kafka(list: string, security: KafkaSecurity): Promise<string> {
   const client = new Kafka({
     clientId: 'telltale-doctor',
     brokers: list.split(','),
+    ...security,
     connectionTimeout: 3_000,
     retry: { retries: 1 },
     logLevel: kafkaLogLevel.NOTHING,
@@ -143,6 +152,9 @@ async function kafka(list: string): Promise<string> {
       return `${known.length} brokers, topic ${EVENTS_TOPIC} with ${found[0]?.partitions.length} partitions`;
     };
     return await within(look(), BROKER_MS_MAX, 'no broker answered');
+  } catch (error) {
+    const advice = connectionAdvice(error, KAFKA_TRUST);
+    throw advice === undefined ? error : new Error(`${messageOf(error)}: ${advice}`);
   } finally {
     await admin.disconnect().catch(() => {});
   }
@@ -163,6 +175,7 @@ function spool(dir: string): string {
 export interface DoctorOptions {
   readonly store?: string | undefined;
   readonly kafka?: string | undefined;
+  readonly security?: KafkaSecurity;
   readonly spool: string;
 }
 
@@ -175,9 +188,9 @@ export async function examine(options: DoctorOptions): Promise<readonly Check[]>
     await check('spool', () => spool(options.spool)),
     await check('embedded store', embedded),
   ];
-  const { store, kafka: list } = options;
+  const { store, kafka: list, security = {} } = options;
   if (store !== undefined) checks.push(await check('store', () => server(store)));
-  if (list !== undefined) checks.push(await check('kafka', () => kafka(list)));
+  if (list !== undefined) checks.push(await check('kafka', () => kafka(list, security)));
   return checks;
 }
 
@@ -185,11 +198,12 @@ export async function examine(options: DoctorOptions): Promise<readonly Check[]>
 export async function doctor(args: string[]): Promise<number> {
   const { values } = parseArgs({
     args,
-    options: { store: { type: 'string' }, kafka: { type: 'string' } },
+    options: { store: { type: 'string' }, kafka: { type: 'string' }, ...KAFKA_FLAGS },
   });
   const checks = await examine({
     store: values.store ?? storeUrl(),
     kafka: values.kafka ?? brokers(),
+    security: kafkaSecurity(values),
     spool: spoolDir(),
   });
   const lines = checks.map(

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import type { Draft } from '#schemas';
+import type { Draft, KafkaSecurity } from '#schemas';
 import { ImportError, readNative } from '../../collector/agents/import/native.ts';
 import { type Replayed, replay, type Source } from '../../collector/agents/import/replay.ts';
 import {
@@ -16,6 +16,7 @@ import { createRedactor } from '../../collector/redact.ts';
 import { openSession } from '../../collector/session.ts';
 import { createShipper, openTransport } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
+import { KAFKA_FLAGS, kafkaSecurity } from '../kafka/security.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { terminalLog } from '../process/log.ts';
@@ -119,6 +120,7 @@ export interface ImportOptions {
   readonly host: string;
   readonly user: string;
   readonly waitMs: number;
+  readonly security?: KafkaSecurity;
 }
 
 export interface Imported {
@@ -163,7 +165,7 @@ export async function importFiles(options: ImportOptions): Promise<Imported> {
     { ...SPOOL_DEFAULTS, dir: options.spool },
     { disk: systemDisk, clock, log },
   );
-  const transport = openTransport(options.to, log);
+  const transport = openTransport(options.to, log, options.security);
   const shipper = createShipper({ spool, transport, log, clock, meter });
   shipper.start();
   try {
@@ -205,6 +207,7 @@ export async function importCommand(args: string[]): Promise<number> {
       host: { type: 'string', default: '' },
       user: { type: 'string', default: '' },
       'wait-ms': { type: 'string' },
+      ...KAFKA_FLAGS,
     },
   });
   if (positionals.length === 0) throw new UsageError('say which files to import');
@@ -216,6 +219,7 @@ export async function importCommand(args: string[]): Promise<number> {
     spool: values.spool ?? spoolDir(),
     host: values.host,
     user: values.user,
+    security: kafkaSecurity(values),
     waitMs: integerOf('wait-ms', values['wait-ms'], WAIT_MS, WAIT_MS_MAX),
     ...(values.agent === undefined ? {} : { agent: values.agent }),
   }).catch((error: unknown) => {

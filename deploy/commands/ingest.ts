@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { createConsumer } from '../../ingest/consume.ts';
 import { createIngest } from '../../ingest/loop.ts';
+import { KAFKA_FLAGS, kafkaSecurity } from '../kafka/security.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts, UsageError } from '../process/lifecycle.ts';
 import { createDetection, SHIPPED } from '../rules/detection.ts';
@@ -26,6 +27,7 @@ export async function ingest(args: string[]): Promise<number> {
       'query-url': { type: 'string', default: DEFAULT_URL },
       'fleet-rules': { type: 'boolean', default: false },
       ...HEALTH_FLAG,
+      ...KAFKA_FLAGS,
       ...RULE_FLAGS,
     },
   });
@@ -42,7 +44,8 @@ export async function ingest(args: string[]): Promise<number> {
   const { meter, tracer } = telemetry;
   const store = telemetry.store(await openServing(url, log));
   const shared = { store, log, meter, tracer, clock, random: systemRandom };
-  const rules = ruleSettings(values, SHIPPED, list.split(','));
+  const security = kafkaSecurity(values);
+  const rules = ruleSettings(values, SHIPPED, list.split(','), security);
   const detection = createDetection(
     { ...rules, fleetRules: values['fleet-rules'], queryUrl: () => values['query-url'] },
     shared,
@@ -51,6 +54,7 @@ export async function ingest(args: string[]): Promise<number> {
     ...shared,
     ingest: createIngest({ ...shared, detect: tallied(detection.detect, meter) }),
     brokers: list.split(','),
+    security,
     groupId: values.group,
   });
   const checks = [...storeChecks(store), ...consumerChecks(consumer, store, clock)];

@@ -1,6 +1,7 @@
 import os from 'node:os';
 import { parseArgs } from 'node:util';
 import type { Log } from '#schemas';
+import { KAFKA_FLAGS, kafkaSecurity } from '../kafka/security.ts';
 import { ensureTopics, TOPIC_DEFAULTS } from '../kafka/topics.ts';
 import { migrate, touchedBy } from '../migrate.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
@@ -55,6 +56,7 @@ export async function migrateCommand(args: string[]): Promise<number> {
       kafka: { type: 'string' },
       partitions: { type: 'string' },
       'dry-run': { type: 'boolean', default: false },
+      ...KAFKA_FLAGS,
     },
   });
   const log = serviceLog('migrate', logLevel());
@@ -70,7 +72,8 @@ export async function migrateCommand(args: string[]): Promise<number> {
       TOPIC_DEFAULTS.partitions,
       PARTITIONS_MAX,
     );
-    const topic = await ensureTopics(list.split(','), { partitions }, log);
+    const security = kafkaSecurity(values);
+    const topic = await ensureTopics(list.split(','), { partitions }, log, security);
     log.info('topic.ready', { created: topic.created, partitions: topic.partitions });
   }
   return 0;

@@ -10,6 +10,7 @@ import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts, UsageError } from '../process/lifecycle.ts';
 import { DEFAULT_PORT, dataDir, portOf, storeUrl, tenant } from '../settings.ts';
 import { openServing } from '../stores/serving.ts';
+import { SERVE_FLAGS, serveTls } from '../tls.ts';
 import { diskCheck, storeChecks } from '../telemetry/checks.ts';
 import { registerProbes } from '../telemetry/serve.ts';
 import { healthOf, healthPart, observeService } from '../telemetry/service.ts';
@@ -38,6 +39,7 @@ export async function query(args: string[]): Promise<number> {
       data: { type: 'string' },
       ...HEALTH_FLAG,
       ...ACCESS_FLAGS,
+      ...SERVE_FLAGS,
     },
   });
   const url = values.store ?? storeUrl();
@@ -47,11 +49,13 @@ export async function query(args: string[]): Promise<number> {
   const { host } = values;
   checkHost(host, settings.tokens ?? tokensFile(dir), settings);
   const port = portOf(values.port, DEFAULT_PORT);
+  const tls = serveTls(values);
   const clock = createClock();
   const observed = await observeService('query', values.health, clock);
   const { log, telemetry } = observed;
   const store = telemetry.store(await openServing(url, log));
-  const app = Fastify({ logger: false, forceCloseConnections: true });
+  const app = Fastify({ logger: false, forceCloseConnections: true, ...tls });
+  if (!LOOPBACK.has(host) && !('https' in tls)) log.warn('query.without_tls', { host });
   const ports = { store, log, meter: telemetry.meter, clock, random: systemRandom };
   const loopback = LOOPBACK.has(host);
   const access = openAccess(

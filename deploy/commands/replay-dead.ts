@@ -1,7 +1,15 @@
 import { parseArgs } from 'node:util';
-import { type Clock, DEAD_REASONS, type DeadReason, EVENTS_TOPIC, type Log } from '#schemas';
+import {
+  type Clock,
+  DEAD_REASONS,
+  type DeadReason,
+  EVENTS_TOPIC,
+  type KafkaSecurity,
+  type Log,
+} from '#schemas';
 import { createIngest } from '../../ingest/loop.ts';
 import { createReplay, type ReplayCount } from '../../ingest/replay.ts';
+import { KAFKA_FLAGS, kafkaSecurity } from '../kafka/security.ts';
 import { committedOffsets } from '../kafka/topics.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { UsageError } from '../process/lifecycle.ts';
@@ -40,8 +48,13 @@ function report(counts: readonly ReplayCount[], dryRun: boolean): string {
 }
 
 /** Tells letters that no worker of the group will meet again, by their place in the topic. */
-async function settledBy(list: readonly string[], group: string, log: Log) {
-  const committed = await committedOffsets([...list], group, log);
+async function settledBy(
+  list: readonly string[],
+  group: string,
+  log: Log,
+  security: KafkaSecurity,
+) {
+  const committed = await committedOffsets(list, group, log, security);
   return (origin: string): boolean => {
     const [topic, partition, offset] = origin.split('/');
     if (topic !== EVENTS_TOPIC) return true;
@@ -69,6 +82,7 @@ export async function replayDead(args: string[]): Promise<number> {
       group: { type: 'string', default: DEFAULT_GROUP },
       'dry-run': { type: 'boolean', default: false },
       'query-url': { type: 'string', default: DEFAULT_URL },
+      ...KAFKA_FLAGS,
       ...RULE_FLAGS,
     },
   });
@@ -86,7 +100,8 @@ export async function replayDead(args: string[]): Promise<number> {
   const list = values.kafka ?? brokers();
   const kafka = list === undefined || list === '' ? undefined : list.split(',');
   // What is usual is learned from streams as they come, and no letter is a stream.
-  const rules = ruleSettings({ ...values, 'no-baseline': true }, SHIPPED, kafka);
+  const security = kafkaSecurity(values);
+  const rules = ruleSettings({ ...values, 'no-baseline': true }, SHIPPED, kafka, security);
   // Rules of a whole tenant find what was written by themselves, wherever they run.
   const detection = createDetection(
     { ...rules, fleetRules: false, queryUrl: () => values['query-url'] },
@@ -100,7 +115,8 @@ export async function replayDead(args: string[]): Promise<number> {
       ...(session === undefined ? {} : { session }),
     };
     const dryRun = values['dry-run'];
-    const settled = kafka === undefined ? undefined : await settledBy(kafka, values.group, log);
+    const settled =
+      kafka === undefined ? undefined : await settledBy(kafka, values.group, log, security);
     const options = { dryRun, ...(settled === undefined ? {} : { isSettled: settled }) };
     if (!dryRun) await detection.start();
     const counts = await replay.run(filter, options, abort.signal);

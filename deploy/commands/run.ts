@@ -18,6 +18,7 @@ import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
 import type { StreamIdentity } from '../../collector/stamp.ts';
 import { egressPolicy, resolveName, upstreamOf } from '../egress.ts';
 import { KAFKA_FLAGS, kafkaSecurity } from '../kafka/security.ts';
+import { KAFKA_FLAGS, kafkaSecurity } from '../kafka/security.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { uuidv7 } from '../process/ids.ts';
 import { UsageError } from '../process/lifecycle.ts';
@@ -60,6 +61,8 @@ export interface RunOptions {
   readonly content?: ContentPolicy;
   /** What is secret beside what the rules know. */
   readonly configured?: Configured;
+  /** How brokers are spoken to, where it ships to some. */
+  readonly security?: KafkaSecurity;
   /** How brokers are spoken to, where it ships to some. */
   readonly security?: KafkaSecurity;
   /** What may leave, held by a proxy that the command is told of. */
@@ -188,6 +191,7 @@ export async function run(args: string[]): Promise<number> {
       redact: { type: 'string' },
       egress: { type: 'string' },
       verbose: { type: 'boolean', default: false },
+      ...KAFKA_FLAGS,
       ...KAFKA_FLAGS,
     },
   });

@@ -28,6 +28,7 @@ import { lockDir } from '../process/lock.ts';
 import { portOf, storeUrl } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
 import { awaitSchema } from '../stores/serving.ts';
+import { SERVE_FLAGS, serveTls } from '../tls.ts';
 import { diskCheck, sealerChecks, storeChecks } from '../telemetry/checks.ts';
 import { healthOf, healthPart, observeService } from '../telemetry/service.ts';
 import { HEALTH_FLAG } from '../telemetry/settings.ts';
@@ -110,6 +111,7 @@ export async function seal(args: string[]): Promise<number> {
       port: { type: 'string' },
       origin: { type: 'string' },
       witness: { type: 'string', multiple: true, default: [] },
+      ...SERVE_FLAGS,
       ...HEALTH_FLAG,
     },
   });
@@ -126,7 +128,7 @@ export async function seal(args: string[]): Promise<number> {
   const { log, telemetry } = observed;
   const store = telemetry.store(await openStore(url, { log }));
   const shared = { store, log, meter: telemetry.meter, clock, random: systemRandom };
-  const app = Fastify({ logger: false, forceCloseConnections: true });
+  const app = Fastify({ logger: false, forceCloseConnections: true, ...serveTls(values) });
   try {
     const origin = values.origin;
     const folder = path.resolve(dir);

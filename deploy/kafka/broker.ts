@@ -28,6 +28,8 @@ export interface BrokerOptions {
   readonly clusterId: string;
   /** The text of server.properties. It is written anew before each launch. */
   readonly properties: string;
+  /** More for the tool that formats the folder. */
+  readonly formatArguments?: readonly string[];
   readonly startMs: number;
   readonly guard: Guard;
   readonly log: Log;
@@ -131,6 +133,7 @@ async function prepare(options: BrokerOptions, signal: AbortSignal): Promise<voi
     [
       ...javaArgs(options, FORMAT_HEAP_MB),
       ...['kafka.tools.StorageTool', 'format', '-t', options.clusterId, '-c', settings],
+      ...(options.formatArguments ?? []),
     ],
     { timeMs: FORMAT_MS, guard: options.guard, signal },
   );

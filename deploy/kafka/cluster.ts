@@ -7,11 +7,19 @@ import { KafkaFault } from './fault.ts';
 import { type Guard, startGuard } from './guard.ts';
 import { checkJava, defaultJava, ensureJars } from './jars.ts';
 import { isPortFree, pickPorts } from './ports.ts';
-import { address, type Place, serverProperties } from './properties.ts';
+import {
+  address,
+  type ListenerSecurity,
+  type Place,
+  scramArguments,
+  serverProperties,
+} from './properties.ts';
 
 const START_MS = 90_000;
 const BROKERS_MAX = 9;
 const PORTS_A_BROKER = 2;
+/** One more between brokers where clients come in over TLS. */
+const PORTS_A_SECURE_BROKER = 3;
 /** How often new ports are tried when another process took one between choice and use. */
 const PORT_ATTEMPTS = 3;
 
@@ -20,7 +28,9 @@ export interface KafkaClusterOptions {
   readonly dir: string;
   /** 1 to 9. With 3 or more, topics get three replicas, two of which must be in sync. */
   readonly brokers: number;
-  /** Two consecutive ports a broker from here on; without it, free ones are chosen. */
+  /** TLS and SASL for clients; in plain text without it. */
+  readonly security?: ListenerSecurity;
+  /** Two consecutive ports a broker (three with `security`); without it, free ones are chosen. */
   readonly basePort?: number;
   /** The broker's jars; downloaded into here when it does not exist. See `kafkaJarsDir`. */
   readonly jarsDir: string;
@@ -151,12 +161,15 @@ export function createKafkaCluster(options: KafkaClusterOptions): KafkaCluster {
   };
 }
 
+const portsOf = ({ security }: KafkaClusterOptions): number =>
+  security === undefined ? PORTS_A_BROKER : PORTS_A_SECURE_BROKER;
+
 function checkOptions(options: KafkaClusterOptions): string {
   const { brokers, basePort } = options;
   const faults: string[] = [];
   if (!Number.isInteger(brokers) || brokers < 1 || brokers > BROKERS_MAX)
     faults.push(`brokers is ${brokers}; give a whole number from 1 to ${BROKERS_MAX}`);
-  const portMax = 65_536 - PORTS_A_BROKER * brokers;
+  const portMax = 65_536 - portsOf(options) * brokers;
   if (basePort !== undefined && !(Number.isInteger(basePort) && basePort > 0 && basePort < portMax))
     faults.push(`basePort is ${basePort}; give a whole number from 1 to ${portMax - 1}`);
   // `log.dirs` is a comma list, the class path a colon list, and neither can be escaped.
@@ -204,12 +217,17 @@ function parseClaim(text: string): { clusterId: string; brokers: number } | unde
 }
 
 async function choosePlaces(options: KafkaClusterOptions): Promise<Place[]> {
-  const ports = await pickPorts(options.brokers * PORTS_A_BROKER, options.basePort);
-  return Array.from({ length: options.brokers }, (_, i) => ({
-    node: i + 1,
-    clientPort: ports[i * PORTS_A_BROKER] as number,
-    controllerPort: ports[i * PORTS_A_BROKER + 1] as number,
-  }));
+  const each = portsOf(options);
+  const ports = await pickPorts(options.brokers * each, options.basePort);
+  return Array.from({ length: options.brokers }, (_, i) => {
+    const [clientPort, controllerPort, internalPort] = ports.slice(i * each, (i + 1) * each);
+    return {
+      node: i + 1,
+      clientPort: clientPort as number,
+      controllerPort: controllerPort as number,
+      ...(internalPort === undefined ? {} : { internalPort }),
+    };
+  });
 }
 
 interface Made {
@@ -229,7 +247,8 @@ function makeBrokers({ options, dir, places, ...rest }: Made): Broker[] {
       node: place.node,
       dir: brokerDir,
       jarsDir: path.resolve(options.jarsDir),
-      properties: serverProperties(place, places, logsDirOf(brokerDir)),
+      properties: serverProperties(place, places, logsDirOf(brokerDir), options.security),
+      formatArguments: scramArguments(options.security),
       startMs: options.startMs ?? START_MS,
       log: options.log,
     });
@@ -257,7 +276,8 @@ async function launchAll(brokers: readonly Broker[], signal: AbortSignal): Promi
 
 /** A port that somebody else holds now that our brokers are gone. */
 async function lostPort(places: readonly Place[]): Promise<number | undefined> {
-  for (const { clientPort, controllerPort } of places)
-    for (const port of [clientPort, controllerPort]) if (!(await isPortFree(port))) return port;
+  for (const { clientPort, controllerPort, internalPort = clientPort } of places)
+    for (const port of [clientPort, controllerPort, internalPort])
+      if (!(await isPortFree(port))) return port;
   return undefined;
 }

@@ -24,27 +24,46 @@ export const TOPIC_DEFAULTS: TopicSettings = { partitions: 12 };
 /** Alerts are few; a consumer that wants them all reads all partitions. */
 const ALERT_PARTITIONS = 3;
 
-const adminOf = (brokers: readonly string[], log: Log, security: KafkaSecurity) =>
+const RETRIES = 10;
+
+const adminOf = (
+  brokers: readonly string[],
+  log: Log,
+  security: KafkaSecurity,
+  retries: number = RETRIES,
+) =>
   new Kafka({
     clientId: 'telltale-admin',
     brokers: [...brokers],
     ...security,
-    retry: { retries: 10, initialRetryTime: 200, maxRetryTime: 2_000 },
+    retry: { retries, initialRetryTime: 200, maxRetryTime: 2_000 },
     logLevel: logLevel.ERROR,
     logCreator: () => (entry) => log.debug('kafkajs', { message: entry.log.message }),
   }).admin();
 
 type Admin = ReturnType<Kafka['admin']>;
 
-/** Connects, and says what to do where a certificate or an account is at fault. */
-async function connected(admin: Admin): Promise<void> {
+/**
+ * A connected client. The first attempt is made once: the client would go on trying where a
+ * certificate or an account is at fault, which only a person can mend.
+ */
+async function connect(
+  brokers: readonly string[],
+  log: Log,
+  security: KafkaSecurity,
+): Promise<Admin> {
+  const first = adminOf(brokers, log, security, 0);
   try {
-    await admin.connect();
+    await first.connect();
   } catch (error) {
     const advice = connectionAdvice(error, KAFKA_TRUST);
-    if (advice === undefined) throw error;
-    throw new Error(`Kafka: ${advice}`, { cause: error });
+    if (advice !== undefined) throw new Error(`Kafka: ${advice}`, { cause: error });
+  } finally {
+    await first.disconnect();
   }
+  const admin = adminOf(brokers, log, security);
+  await admin.connect();
+  return admin;
 }
 
 /** The offsets that a group has committed in the events topic, by partition. */
@@ -54,8 +73,7 @@ export async function committedOffsets(
   log: Log,
   security: KafkaSecurity = {},
 ): Promise<ReadonlyMap<number, bigint>> {
-  const admin = adminOf(brokers, log, security);
-  await connected(admin);
+  const admin = await connect(brokers, log, security);
   try {
     const [found] = await admin.fetchOffsets({ groupId, topics: [EVENTS_TOPIC] });
     return new Map(found?.partitions.map(({ partition, offset }) => [partition, BigInt(offset)]));
@@ -121,8 +139,7 @@ export async function ensureTopics(
   log: Log,
   security: KafkaSecurity = {},
 ): Promise<{ created: boolean; partitions: number }> {
-  const admin = adminOf(brokers, log, security);
-  await connected(admin);
+  const admin = await connect(brokers, log, security);
   try {
     const cluster = await admin.describeCluster();
     const copies = settings.replicationFactor ?? Math.min(3, cluster.brokers.length);

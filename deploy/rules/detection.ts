@@ -21,7 +21,11 @@ import { createDelivery } from '../../ingest/detect/delivery.ts';
 import { createFleet } from '../../ingest/detect/fleet.ts';
 import { createDetect, type Detect } from '../../ingest/detect/live.ts';
 import type { Sink, SinkDeps } from '../../ingest/detect/sink.ts';
-import { createTopicSink, TOPIC_SINK_DEFAULTS } from '../../ingest/detect/topic.ts';
+import {
+  createTopicSink,
+  TOPIC_SINK_DEFAULTS,
+  type TopicSinkSettings,
+} from '../../ingest/detect/topic.ts';
 import { createWebhook, WEBHOOK_DEFAULTS } from '../../ingest/detect/webhook.ts';
 import { createWriter } from '../../ingest/write.ts';
 import { UsageError } from '../process/lifecycle.ts';
@@ -48,7 +52,7 @@ export interface DetectionSettings {
   readonly baseline?: string;
   /** Whether rules of a whole tenant run here; in one process of an installation they do. */
   readonly fleetRules: boolean;
-  readonly alertTopic?: { readonly brokers: readonly string[]; readonly topic: string };
+  readonly alertTopic?: Pick<TopicSinkSettings, 'brokers' | 'topic' | 'security'>;
   /** Where the query service is reached, for links in alerts; asked when one is made. */
   readonly queryUrl: () => string;
 }

@@ -10,6 +10,7 @@ import {
   createClient,
 } from '@clickhouse/client';
 import {
+  connectionAdvice,
   type Insert,
   parseJson,
   type QueryLimits,
@@ -18,6 +19,7 @@ import {
   type Store,
   StoreError,
   type StoreFaultCode,
+  type TrustNames,
 } from '#schemas';
 import { faultCodeOf } from './faults.ts';
 import { httpParam } from './literal.ts';
@@ -37,6 +39,26 @@ export const HTTP_DEFAULTS: HttpSettings = {
   graceMs: 5_000,
   commandMs: 60_000,
 };
+
+/** PEM texts: the authority that the server's certificate is of, and a certificate of our own. */
+export interface StoreTls {
+  readonly ca: string;
+  readonly cert?: string;
+  readonly key?: string;
+}
+
+const STORE_TRUST: TrustNames = {
+  ca: 'TELLTALE_STORE_CA_FILE',
+  clientCertificate: 'TELLTALE_STORE_CERT_FILE and TELLTALE_STORE_KEY_FILE',
+  account: 'TELLTALE_STORE and TELLTALE_STORE_PASSWORD_FILE',
+};
+
+function tlsOf({ ca, cert, key }: StoreTls) {
+  const authority = { ca_cert: Buffer.from(ca) };
+  const own = cert !== undefined && key !== undefined;
+  const tls = own ? { ...authority, cert: Buffer.from(cert), key: Buffer.from(key) } : authority;
+  return { tls };
+}
 
 /** Time is limited by a signal on each call; the client's own limit, for a socket, is out of the way. */
 const NO_TIMEOUT_MS = 24 * 3600 * 1000;
@@ -72,6 +94,13 @@ function httpFault(error: unknown, insert: boolean): StoreError {
     const engineCode = Number(error.code);
     return fault(faultCodeOf(engineCode, insert), engineCode);
   }
+  const advice = connectionAdvice(error, STORE_TRUST);
+  // Nothing was sent, and a person may mend it while the service waits.
+  if (advice !== undefined)
+    return new StoreError(
+      { code: 'unreachable', message: `${message}: ${advice}` },
+      { cause: error },
+    );
   if (UNREACHABLE.has(codeOf(error) ?? '')) return fault('unreachable');
   return fault(insert ? 'unknown' : 'busy');
 }
@@ -111,12 +140,17 @@ async function whileWaiting<T>(
 }
 
 /** Opens a client. The database in the URL's path is only the default; tables are named in full. */
-export function openHttp(url: URL, settings: HttpSettings = HTTP_DEFAULTS): Store {
+export function openHttp(
+  url: URL,
+  settings: HttpSettings = HTTP_DEFAULTS,
+  tls?: StoreTls,
+): Store {
   const client: ClickHouseClient = createClient({
     url: url.origin,
     username: decodeURIComponent(url.username) || 'default',
     password: decodeURIComponent(url.password),
     max_open_connections: settings.connectionsMax,
+    ...(tls === undefined ? {} : tlsOf(tls)),
     // Long values go into the body: a URL has a limit.
     use_multipart_params_auto: true,
     request_timeout: NO_TIMEOUT_MS,

@@ -1,4 +1,5 @@
 import { type Log, type Store, StoreError } from '#schemas';
+import { storeTls } from '../tls.ts';
 
 /** Images for a cluster leave the embedded engine out. */
 function refuseMissing(error: unknown): never {
@@ -8,6 +9,9 @@ function refuseMissing(error: unknown): never {
     'the embedded engine (npm package chdb) is not installed here: give a server, --store http://HOST:8123, or use an installation with its optional packages';
   throw new StoreError({ code: 'refused', message: what }, { cause: error });
 }
+
+/** What is no URL may hold a password all the same. */
+const withoutPassword = (url: string): string => url.replace(/:[^:@/]*@/g, ':***@');
 
 /**
  * Opens the store that a URL names: `chdb:DIR` embedded, `http://…` or `https://…` a server.
@@ -19,9 +23,9 @@ export async function openStore(url: string, deps: { readonly log: Log }): Promi
     return openEmbedded(url.slice('chdb:'.length), deps.log);
   }
   if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) {
-    const { openHttp } = await import('./http.ts');
-    return openHttp(new URL(url));
+    const { HTTP_DEFAULTS, openHttp } = await import('./http.ts');
+    return openHttp(new URL(url), HTTP_DEFAULTS, storeTls());
   }
-  const message = `${url}: a store is chdb:DIR or http://[USER:PASSWORD@]HOST:PORT/`;
+  const message = `${withoutPassword(url)}: a store is chdb:DIR or http://[USER:PASSWORD@]HOST:PORT/`;
   throw new StoreError({ code: 'refused', message });
 }

@@ -5,26 +5,41 @@
  * and `type` tell a repeat.
  */
 import { Kafka, logLevel, Partitioners } from 'kafkajs';
-import { ALERTS_TOPIC, isAcknowledged, type Log, orAbort, partitionOf } from '#schemas';
+import {
+  ALERTS_TOPIC,
+  connectionAdvice,
+  isAcknowledged,
+  KAFKA_TRUST,
+  type KafkaSecurity,
+  type Log,
+  orAbort,
+  partitionOf,
+} from '#schemas';
 import { createQueue, noticeBody, QUEUE_DEFAULTS, type QueueSettings } from './queue.ts';
 import { DeliveryError, type Sink, type SinkDeps } from './sink.ts';
 
 export interface TopicSinkSettings extends QueueSettings {
   readonly brokers: readonly string[];
   readonly topic: string;
+  /** How the brokers are spoken to; plain text without an account where absent. */
+  readonly security?: KafkaSecurity;
 }
 
 export const TOPIC_SINK_DEFAULTS = { ...QUEUE_DEFAULTS, topic: ALERTS_TOPIC } as const;
 
 /** An error of the client as one of delivery; none of them is the message's fault. */
-const away = (what: string, cause: unknown) =>
-  new DeliveryError(`${what}: ${cause instanceof Error ? cause.message : cause}`, false, { cause });
+function away(what: string, cause: unknown): DeliveryError {
+  const advice = connectionAdvice(cause, KAFKA_TRUST);
+  const why = `${what}: ${cause instanceof Error ? cause.message : cause}`;
+  return new DeliveryError(advice === undefined ? why : `${why}: ${advice}`, false, { cause });
+}
 
 /** The connection: made with the first message, and kept. */
-function openTopic(brokers: readonly string[], topic: string, log: Log) {
+function openTopic({ brokers, topic, security }: TopicSinkSettings, log: Log) {
   const kafka = new Kafka({
     clientId: 'telltale-alerts',
     brokers: [...brokers],
+    ...security,
     requestTimeout: 30_000,
     retry: { retries: 5, initialRetryTime: 200, maxRetryTime: 3_000 },
     logLevel: logLevel.ERROR,
@@ -71,8 +86,8 @@ function openTopic(brokers: readonly string[], topic: string, log: Log) {
 
 /** Sends alerts to a topic, which `telltale migrate` creates. */
 export function createTopicSink(settings: TopicSinkSettings, deps: SinkDeps): Sink {
-  const { brokers, topic } = settings;
-  const open = openTopic(brokers, topic, deps.log);
+  const { topic } = settings;
+  const open = openTopic(settings, deps.log);
   let last: Promise<void> = Promise.resolve();
   return createQueue(
     'topic',

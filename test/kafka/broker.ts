@@ -13,6 +13,7 @@ import { connect } from 'node:net';
 import { inject } from 'vitest';
 import type { KafkaCluster } from '../../deploy/kafka/cluster.ts';
 import { KafkaFault } from '../../deploy/kafka/fault.ts';
+import type { ListenerSecurity } from '../../deploy/kafka/properties.ts';
 import { openTemporaryCluster, type TemporaryCluster } from './temporary.ts';
 
 const CONNECT_MS = 5_000;
@@ -51,9 +52,12 @@ export async function requireKafka(): Promise<Kafka | Skip> {
  * A cluster of one's own, for tests that kill its brokers. The caller closes it (`afterAll`).
  * KAFKA_BROKERS has no say here: nobody's brokers but ours are killed.
  */
-export async function requireKafkaCluster(brokers: number): Promise<TemporaryCluster | Skip> {
+export async function requireKafkaCluster(
+  brokers: number,
+  security?: ListenerSecurity,
+): Promise<TemporaryCluster | Skip> {
   try {
-    return await openTemporaryCluster(brokers);
+    return await openTemporaryCluster(brokers, security);
   } catch (error) {
     if (!(error instanceof KafkaFault)) throw error;
     return skipOrThrow(error.message, error.machineLacks);

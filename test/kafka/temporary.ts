@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { Log } from '#schemas';
 import { createKafkaCluster, type KafkaCluster } from '../../deploy/kafka/cluster.ts';
 import { kafkaJarsDir } from '../../deploy/kafka/jars.ts';
+import type { ListenerSecurity } from '../../deploy/kafka/properties.ts';
 
 const CACHE = fileURLToPath(new URL('../../.cache', import.meta.url));
 
@@ -24,11 +25,17 @@ export function testJarsDir(): Promise<string> {
  * Starts a cluster in a folder of its own that is deleted in the end, also when it fails.
  * @throws KafkaFault
  */
-export async function openTemporaryCluster(brokers: number): Promise<TemporaryCluster> {
+export async function openTemporaryCluster(
+  brokers: number,
+  security?: ListenerSecurity,
+): Promise<TemporaryCluster> {
   const dir = await mkdtemp(path.join(tmpdir(), 'telltale-kafka-'));
   const remove = () => rm(dir, { recursive: true, force: true });
   const jarsDir = await testJarsDir();
-  const cluster = createKafkaCluster({ dir, brokers, jarsDir, log: consoleLog });
+  const cluster = createKafkaCluster({
+    ...{ dir, brokers, jarsDir, log: consoleLog },
+    ...(security === undefined ? {} : { security }),
+  });
   try {
     const bootstrap = await cluster.start();
     return {
