@@ -15,6 +15,8 @@ import { accessDir } from '../access/local.ts';
 import { type OpenAccess, openAccess } from '../access/open.ts';
 import { ACCESS_FLAGS, type AccessSettings, accessSettings } from '../access/settings.ts';
 import { witnessOf } from '../evidence/keys.ts';
+import { type EndpointAddress, endpointAddress } from '../grafana/endpoint/address.ts';
+import { registerEndpoint } from '../grafana/endpoint/serve.ts';
 import { migrate } from '../migrate.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts } from '../process/lifecycle.ts';
@@ -49,6 +51,8 @@ export interface UpOptions {
   readonly rules?: Omit<DetectionSettings, 'queryUrl' | 'fleetRules'>;
   /** Who may ask; absent: the local token alone. */
   readonly access?: AccessSettings;
+  /** Where Grafana's data source is answered; absent: nowhere. */
+  readonly grafana?: EndpointAddress;
   readonly log: Log;
   /** What it tells of itself, and where; absent: nothing beyond the log. */
   readonly observed?: Observed;
@@ -61,6 +65,8 @@ export interface Up extends Part {
   readonly logKey: string;
   /** The local token, after `start`: good while this runs. */
   readonly token: string;
+  /** Where Grafana's data source is answered, after `start`; empty where it is not. */
+  readonly grafanaUrl: string;
 }
 
 /**
@@ -75,10 +81,12 @@ export function createUp(options: UpOptions): Up {
   let seal: Seal | undefined;
   let detection: Detection | undefined;
   let access: OpenAccess | undefined;
+  let grafana: FastifyInstance | undefined;
   const observed = options.observed ?? silentService('up', log);
   const { telemetry } = observed;
   let beside: Part | undefined;
   let url = '';
+  let grafanaUrl = '';
 
   async function start(): Promise<void> {
     fs.mkdirSync(options.data, { recursive: true, mode: 0o700 });
@@ -122,9 +130,15 @@ export function createUp(options: UpOptions): Up {
     await app.listen({ host: '127.0.0.1', port: options.port });
     url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
     access.publish(url);
+    if (options.grafana !== undefined) {
+      grafana = Fastify({ logger: false, forceCloseConnections: true });
+      await registerEndpoint(grafana, access.deps);
+      grafanaUrl = await grafana.listen(options.grafana);
+    }
   }
 
   async function stop(): Promise<void> {
+    await grafana?.close();
     await app?.close();
     await access?.stop();
     await detection?.stop();
@@ -132,6 +146,7 @@ export function createUp(options: UpOptions): Up {
     await store?.close();
     await beside?.stop();
     beside = undefined;
+    grafana = undefined;
     app = undefined;
     access = undefined;
     detection = undefined;
@@ -151,6 +166,9 @@ export function createUp(options: UpOptions): Up {
     get token() {
       return access?.token ?? '';
     },
+    get grafanaUrl() {
+      return grafanaUrl;
+    },
   };
 }
 
@@ -162,6 +180,7 @@ export async function up(args: string[]): Promise<number> {
       data: { type: 'string' },
       port: { type: 'string' },
       tenant: { type: 'string' },
+      grafana: { type: 'string' },
       witness: { type: 'string', multiple: true, default: [] },
       ...HEALTH_FLAG,
       ...ACCESS_FLAGS,
@@ -179,12 +198,17 @@ export async function up(args: string[]): Promise<number> {
     access: accessSettings(values),
     log,
     observed,
+    ...(values.grafana === undefined ? {} : { grafana: endpointAddress(values.grafana) }),
   });
   const start = async () => {
     await part.start();
     process.stdout.write(`telltale is up at ${part.url}, GraphQL at ${part.url}/graphql\n`);
     process.stdout.write(`transparency log: ${part.url}/tlog  key: ${part.logKey}\n`);
     process.stdout.write(`token: ${part.token}  (while this runs; commands here find it)\n`);
+    if (part.grafanaUrl !== '')
+      process.stdout.write(
+        `Grafana's ClickHouse data source: ${part.grafanaUrl}, password: a token\n`,
+      );
     process.stdout.write('record: telltale run -- COMMAND    look: telltale timeline latest\n');
   };
   await runParts([{ start, stop: part.stop }], log);

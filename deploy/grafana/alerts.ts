@@ -76,7 +76,7 @@ LIMIT 100`,
     kind: 'table',
     sql: `SELECT min(raised_at) AS raised, toString(any(level)) AS severity, toString(any(rule_title)) AS rule, any(reason) AS why,
   if(any(newest.state) = '', 'raised', any(newest.state)) AS state_now, toString(any(session_id)) AS session
-FROM telltale.alerts
+FROM telltale.alerts AS raised_alerts
 LEFT JOIN (SELECT tenant, fingerprint, toString(argMax(state, changed_at)) AS state FROM telltale.alert_states GROUP BY tenant, fingerprint) AS newest USING (tenant, fingerprint)
 WHERE ${RAISED}
 GROUP BY fingerprint

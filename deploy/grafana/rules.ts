@@ -2,6 +2,7 @@
  * Grafana's alert rules, as provisioning reads them (apiVersion 1). Variables do not exist here, so
  * they look at all tenants that the data source's account may see; each answers (labels, value).
  */
+import { RUNBOOKS } from '../telemetry/rules.ts';
 import { DATASOURCE_UID, targetOf } from './datasource.ts';
 
 const EXPRESSIONS = '__expr__';
@@ -15,7 +16,9 @@ export interface AlertRule {
   readonly uid: string;
   readonly title: string;
   readonly summary: string;
-  /** What to do. */
+  /** What to look at first. */
+  readonly description: string;
+  /** Its page below `deploy/runbooks`. */
   readonly runbook: string;
   readonly severity: 'warning' | 'critical';
   /** How far back the statement looks. */
@@ -32,9 +35,10 @@ const SENSED = "kind NOT IN ('access', 'annotation')";
 export const ALERT_RULES: readonly AlertRule[] = [
   {
     uid: 'telltale-loss',
+    runbook: 'events-missing',
     title: 'Events are missing that nobody declared',
     summary: 'Streams lack numbers although nothing was written to them for five minutes.',
-    runbook:
+    description:
       'Open "Pipeline health and completeness", table "Streams that are not whole". Missing numbers of a dead collector come when it is started again; else look at dead letters, then at the broker’s retention.',
     severity: 'critical',
     windowSeconds: 3600,
@@ -52,9 +56,10 @@ GROUP BY tenant_name`,
   },
   {
     uid: 'telltale-lag',
+    runbook: 'ingest-lag',
     title: 'Events come late',
     summary: `One in a hundred events took more than ${LAG_SECONDS_MAX} s from the collector to the table.`,
-    runbook:
+    description:
       'Is the store slow (merges, disk), or are there too few workers for the partitions? `telltale ingest` logs each insert that it repeats. Collectors keep what is not acknowledged, so nothing is lost until their spools are full.',
     severity: 'warning',
     windowSeconds: 900,
@@ -68,9 +73,10 @@ GROUP BY tenant_name`,
   },
   {
     uid: 'telltale-coverage',
+    runbook: 'coverage-drop',
     title: 'Sessions run without a kernel sensor',
     summary: `Fewer than ${COVERED_PCT_MIN} % of the sessions that began have a sensor that covers all.`,
-    runbook:
+    description:
       'Run `telltale doctor` on a host of the table "Sensors and what they cover": it says why a rung was refused. Until then those sessions hold the agent’s word alone.',
     severity: 'warning',
     windowSeconds: 3600,
@@ -87,9 +93,10 @@ GROUP BY tenant_name`,
   },
   {
     uid: 'telltale-denied',
+    runbook: 'denied-burst',
     title: 'A session is denied again and again',
     summary: `One session met more than ${DENIED_MAX} refusals in five minutes: it looks for a way out, or its policy does not fit its work.`,
-    runbook:
+    description:
       'Open the session by its id; table "Approvals and policy decisions" says what it tried.',
     severity: 'warning',
     windowSeconds: 300,
@@ -105,9 +112,10 @@ LIMIT 100`,
   },
   {
     uid: 'telltale-sequences',
+    runbook: 'rule-alert',
     title: 'A rule raised a high or critical alert',
     summary: 'Telltale’s own rules found an anomalous sequence.',
-    runbook:
+    description:
       'Open the session by its id; the alert’s events are in GraphQL (`alerts`) and in its triage.',
     severity: 'critical',
     windowSeconds: 300,
@@ -154,7 +162,11 @@ const provisioned = (rule: AlertRule) => ({
   noDataState: 'OK',
   execErrState: 'Error',
   for: `${rule.forMinutes}m`,
-  annotations: { summary: rule.summary, runbook: rule.runbook },
+  annotations: {
+    summary: rule.summary,
+    description: rule.description,
+    runbook: `${RUNBOOKS}/${rule.runbook}.md`,
+  },
   labels: { service: 'telltale', severity: rule.severity },
 });
 

@@ -10,7 +10,7 @@ import { setMaxListeners } from 'node:events';
 import { finished, type Readable } from 'node:stream';
 import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { QueryError, STATUS } from '../errors.ts';
+import { MASKED_CODE, type QueryCode, QueryError, STATUS } from '../errors.ts';
 import type { Runner } from '../run.ts';
 import type { Access, AccessOutcome } from './access.ts';
 import { type Gate, type GateDeps, NOBODY } from './gate.ts';
@@ -23,6 +23,16 @@ export interface GuardSettings {
   readonly loopbackOnly: boolean;
   /** Requests of one viewer in a minute. */
   readonly requestsPerMinute?: number;
+  /** Requests that one viewer may have at work at once. */
+  readonly requestsAtOnce?: number;
+  /** An error as this kind of caller reads it; as JSON of ours where nothing is said. */
+  readonly faultBody?: (code: FaultCode, message: string) => FaultBody;
+}
+
+export type FaultCode = QueryCode | typeof MASKED_CODE;
+export interface FaultBody {
+  readonly type: string;
+  readonly body: string;
 }
 
 export const REQUESTS_PER_MINUTE = 1200;
@@ -97,10 +107,23 @@ function outcomeOf(reply: FastifyReply, told: Passed['outcome']) {
   return { outcome: denied ? ('denied' as const) : ('failure' as const), reason };
 }
 
-type Deps = Pick<GateDeps, 'log' | 'meter'>;
+type Deps = Pick<GateDeps, 'log' | 'meter'> & Pick<GuardSettings, 'faultBody'>;
 
-/** An error as the caller may read it: GraphQL's form on its route, ours on all others. */
-function answerFault({ log, meter }: Deps, error: unknown, request: FastifyRequest) {
+/** GraphQL's form on its route, ours on all others. */
+function jsonFault(request: FastifyRequest, code: FaultCode, message: string): FaultBody {
+  const graphql = request.routeOptions.url === '/graphql';
+  const body = graphql
+    ? { errors: [{ message, extensions: { code } }] }
+    : { error: { code, message } };
+  return { type: JSON_TYPE, body: JSON.stringify(body) };
+}
+
+/** An error as the caller may read it. */
+function answerFault(
+  { log, meter, faultBody }: Deps,
+  error: unknown,
+  request: FastifyRequest,
+): FaultBody & { readonly status: number; readonly code: FaultCode } {
   const known = error instanceof QueryError;
   const asked = error as { statusCode?: number; message?: string };
   const client = !known && (asked.statusCode ?? 500) < 500;
@@ -109,13 +132,10 @@ function answerFault({ log, meter }: Deps, error: unknown, request: FastifyReque
     log.error('query.failed', { error: error instanceof Error ? error.message : String(error) });
   }
   const status = known ? STATUS[error.code] : client ? (asked.statusCode as number) : 500;
-  const code = known ? error.code : client ? 'BAD_USER_INPUT' : 'INTERNAL_SERVER_ERROR';
+  const code = known ? error.code : client ? 'BAD_USER_INPUT' : MASKED_CODE;
   const message = known || client ? String(asked.message) : 'Unexpected error.';
-  const graphql = request.routeOptions.url === '/graphql';
-  const body = graphql
-    ? { errors: [{ message, extensions: { code } }] }
-    : { error: { code, message } };
-  return { status, code, body };
+  const shown = faultBody?.(code, message) ?? jsonFault(request, code, message);
+  return { status, code, ...shown };
 }
 
 /** Puts the guard before all routes that are mounted on `scope` after it. */
@@ -126,7 +146,10 @@ export async function registerGuard(
   settings: GuardSettings,
 ): Promise<void> {
   const { log, meter } = deps;
-  const requests = createSlots(REQUESTS_AT_ONCE_MAX);
+  const faults =
+    settings.faultBody === undefined ? deps : { ...deps, faultBody: settings.faultBody };
+  const atOnce = settings.requestsAtOnce ?? REQUESTS_AT_ONCE_MAX;
+  const requests = createSlots(atOnce);
   const viewers = new WeakMap<FastifyRequest, Viewer>();
   await scope.register(rateLimit, { global: false, timeWindow: WINDOW_MS });
   const often = scope.createRateLimit({
@@ -175,7 +198,7 @@ export async function registerGuard(
       throw new QueryError('RATE_LIMITED', `at most ${limit.max} requests in a minute: wait`);
     const letGo = requests.take(keyOf(viewer));
     if (letGo === undefined)
-      throw new QueryError('RATE_LIMITED', `at most ${REQUESTS_AT_ONCE_MAX} requests at once`);
+      throw new QueryError('RATE_LIMITED', `at most ${atOnce} requests at once`);
     one.after.push(letGo);
     needRole(viewer, 'viewer', 'reading');
     await access.ready();
@@ -212,19 +235,19 @@ export async function registerGuard(
       return payload;
     } catch (error) {
       if (isStream(payload)) payload.destroy();
-      const { status, body } = answerFault(deps, error, request);
-      reply.code(status).type(JSON_TYPE);
-      return JSON.stringify(body);
+      const { status, type, body } = answerFault(faults, error, request);
+      reply.code(status).type(type);
+      return body;
     }
   }
 
   scope.addHook('onRequest', letIn);
   scope.addHook('onSend', record);
   scope.setErrorHandler((error, request, reply) => {
-    const { status, code, body } = answerFault(deps, error, request);
+    const { status, code, type, body } = answerFault(faults, error, request);
     codes.set(reply, code);
     if (code === 'UNAUTHENTICATED') reply.header('www-authenticate', 'Bearer realm="telltale"');
     if (code === 'RATE_LIMITED') reply.header('retry-after', String(WINDOW_MS / 1000));
-    return reply.code(status).type(JSON_TYPE).send(body);
+    return reply.code(status).type(type).send(body);
   });
 }

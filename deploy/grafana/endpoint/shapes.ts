@@ -9,11 +9,11 @@
  * Grafana makes of these values.
  */
 import type { SqlValue } from '#schemas';
-import { DASHBOARDS } from './dashboards.ts';
-import { type Cut, cut, filled, type Hole } from './macros.ts';
-import { MARKS_COLUMNS } from './marks.ts';
-import { ALERT_RULES } from './rules.ts';
-import { VARIABLE_COLUMNS } from './scope.ts';
+import { DASHBOARDS } from '../dashboards.ts';
+import { type Cut, cut, filled, type Hole } from '../macros.ts';
+import { MARKS_COLUMNS } from '../marks.ts';
+import { ALERT_RULES } from '../rules.ts';
+import { VARIABLE_COLUMNS } from '../scope.ts';
 
 /** A statement that Grafana is provisioned with. */
 export interface Shape {

@@ -1,9 +1,14 @@
 /** What is taken as one of our statements, and what is run for it. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { cut, expand, type Picks } from '../../../deploy/grafana/macros.ts';
-import { recognise, SHAPES, type Shape, valuesIn } from '../../../deploy/grafana/shapes.ts';
-import { SEEDED } from './store.ts';
+import {
+  recognise,
+  SHAPES,
+  type Shape,
+  valuesIn,
+} from '../../../../deploy/grafana/endpoint/shapes.ts';
+import { cut, expand, type Picks } from '../../../../deploy/grafana/macros.ts';
+import { SEEDED } from '../store.ts';
 
 const named: [string, Shape][] = SHAPES.map((shape) => [
   `${shape.dashboard ?? ''} ${shape.of}`,
