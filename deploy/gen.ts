@@ -10,6 +10,8 @@ import { jsonSchemaFiles } from '../schemas/json-schema.ts';
 import { type Lock, nextLock } from '../schemas/lock.ts';
 import { eventsReference } from '../schemas/reference.ts';
 import { grafanaFiles } from './grafana/files.ts';
+import { metricsReference } from './telemetry/reference.ts';
+import { prometheusRules } from './telemetry/rules.ts';
 
 export interface Generator {
   /** Relative to the root of the project. */
@@ -55,6 +57,8 @@ export const GENERATORS: readonly Generator[] = [
   ...jsonSchemaFiles().map(({ path, text }) => ({ path, text: () => text })),
   { path: 'query/graphql/schema.graphql', text: printedSchema },
   ...grafanaFiles().map(({ path, text }) => ({ path, text: () => text })),
+  { path: 'deploy/telemetry/METRICS.md', text: metricsReference },
+  { path: 'deploy/telemetry/prometheus-rules.yaml', text: prometheusRules },
 ];
 
 /** Files whose text is not what the registry gives now, with that text. Rejects on a lock break. */

@@ -6,12 +6,12 @@ import { type Clock, type Log, type Meter, NO_TRACER, type Store, type Tracer } 
 import { createMeter } from '../process/meter.ts';
 import { observeRequests } from './http.ts';
 import { tracedLog } from './logs.ts';
+import type { ServiceName } from './services.ts';
 import type { TelemetrySettings } from './settings.ts';
 import { observeStore } from './store.ts';
 import { createTracer } from './tracer.ts';
 import { VERSION } from './version.ts';
-
-export type ServiceName = 'up' | 'ingest' | 'query' | 'seal' | 'witness' | 'collector';
+import { zeroCounters } from './zero.ts';
 
 export interface Telemetry {
   readonly meter: Meter;
@@ -66,6 +66,7 @@ export async function openTelemetry(options: Options): Promise<Telemetry> {
   if (settings.otlp.size > 0) reportTroubles(log);
   const sdk = openSdk({ ...settings, service, version: VERSION, instance: randomUUID() });
   const meter = createMeter(sdk.instruments);
+  zeroCounters(meter, service);
   const tracer = sdk.tracer === undefined ? NO_TRACER : createTracer(sdk.tracer, sdk.contexts);
   return {
     meter,

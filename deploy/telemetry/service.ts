@@ -3,8 +3,9 @@ import type { Clock, Log, Part } from '#schemas';
 import { serviceLog } from '../process/log.ts';
 import { logLevel } from '../settings.ts';
 import { type Check, createHealth, type Health } from './health.ts';
-import { openTelemetry, type ServiceName, silentTelemetry, type Telemetry } from './open.ts';
+import { openTelemetry, silentTelemetry, type Telemetry } from './open.ts';
 import { createHealthServer } from './serve.ts';
+import type { ServiceName } from './services.ts';
 import { type HealthAddress, healthAddress, telemetrySettings } from './settings.ts';
 
 export interface Observed {
