@@ -47,7 +47,8 @@ export interface Channels {
 
 /** The egress policy: it is told what the sensor sees, and put between the command and the network. */
 export interface Egress extends Channels {
-  observe(drafts: readonly Draft[]): void;
+  /** Gives the drafts back, connections with their host names where it knows them. */
+  observe(drafts: readonly Draft[]): readonly Draft[];
 }
 
 export interface RecordDeps {
@@ -95,10 +96,9 @@ export async function record(deps: RecordDeps, command: Command): Promise<Record
     await channels?.start();
     const routed = (await egress?.prepare(command)) ?? command;
     const prepared = (await channels?.prepare(routed)) ?? routed;
-    const exit = await watch(deps.sensor, prepared, (drafts) => {
-      egress?.observe(drafts);
-      return session.add(drafts);
-    });
+    const exit = await watch(deps.sensor, prepared, (drafts) =>
+      session.add(egress?.observe(drafts) ?? drafts),
+    );
     await channels?.settle();
     await egress?.stop();
     await channels?.stop();

@@ -13,14 +13,14 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   up: {
     summary: 'everything on this machine: embedded store, ingest and query, no broker',
     usage:
-      'up [--data DIR] [--port N] [--witness URL=VKEY]… [--rules DIR]… [--no-rules] ' +
+      'up [--data DIR] [--port N] [--grafana HOST:PORT] [--witness URL=VKEY]… [--rules DIR]… [--no-rules] ' +
       '[--alertmanager URL] [--webhook URL]',
     load: async () => (await import('./commands/up.ts')).up,
   },
   run: {
     summary: 'record a session; exits with the command’s code',
     usage:
-      'run [--agent NAME] [--sensor auto|seccomp|ptrace|none] [--secret PATH] [--redact FILE] [--content full|hash|none] [--egress FILE] [--to URL|kafka://HOST:PORT,…] [--tenant NAME] -- COMMAND …',
+      'run [--agent NAME] [--sensor auto|seccomp|ptrace|none] [--secret PATH] [--redact FILE] [--content full|hash|none] [--egress FILE [--resolver IP:PORT]] [--to URL|kafka://HOST:PORT,…] [--tenant NAME] -- COMMAND …',
     load: async () => (await import('./commands/run.ts')).run,
   },
   timeline: {
@@ -103,6 +103,19 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     usage:
       'erase SESSION [--event ID]… [--fields A,B] --reason TEXT [--by NAME] [--data DIR | --store URL] [--dry-run]',
     load: async () => (await import('./commands/erase.ts')).erase,
+  },
+  retention: {
+    summary: 'removes whole sessions, or their content, by a policy; never a held one',
+    usage:
+      'retention run --policy FILE [--dry-run] [--data DIR | --store URL [--access DIR]] [--by NAME]',
+    load: async () => (await import('./commands/retention.ts')).retention,
+  },
+  hold: {
+    summary: 'legal hold: keeps a session from being removed',
+    usage:
+      'hold place|release SESSION --reason TEXT | list  [--tenant NAME] [--by NAME] ' +
+      '[--data DIR | --store URL [--access DIR]]',
+    load: async () => (await import('./commands/hold.ts')).hold,
   },
   backup: {
     summary: 'the store, its log and its tokens into a folder that says what it holds',

@@ -8,8 +8,8 @@ export const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '::1'] as const;
 type Env = Readonly<Record<string, string>>;
 
 /**
- * `env` with the proxy at `url`. Both spellings, since curl reads only the lower one of `http_proxy`
- * and others only the upper; loopback is left out, where agents and collectors talk to themselves.
+ * `env` with the proxy at `url`. Both spellings, since curl reads only the lower `http_proxy` and
+ * others only the upper one; loopback is left out, where agents and collectors talk to themselves.
  * What was set before is replaced: a list of exceptions of the user's would be a way round.
  */
 export function withProxy(env: Env, url: string): Record<string, string> {

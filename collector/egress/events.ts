@@ -1,6 +1,7 @@
 /** What the egress proxy and the resolver tell, as drafts. Pure. */
 import type { Draft, DraftOf } from '#schemas';
 import type { Policy, Verdict } from './policy.ts';
+import type { Answered } from './resolver.ts';
 import type { Asker, NetDraft } from './seen.ts';
 import type { ProxyTarget } from './target.ts';
 
@@ -115,32 +116,29 @@ const present = <T extends object>(fields: T): Partial<T> =>
   ) as Partial<T>;
 
 /** A question that the resolver answered, and how. */
-export function questionDraft(facts: {
-  readonly ts: string;
-  readonly name: string;
-  readonly type: string;
-  readonly answers: readonly string[];
-  readonly rcode: string;
-  readonly durationNs: number;
-}): Draft {
-  const { answers, rcode } = facts;
-  const denied = rcode === 'REFUSED_BY_POLICY';
+export function questionDraft(
+  { name, type, verdict, answers, rcode, client }: Answered,
+  { ts, durationNs, asker }: { ts: string; durationNs: number; asker: Asker },
+): Draft {
+  const outcome =
+    verdict.decision === 'deny' ? 'denied' : rcode === 'NOERROR' ? 'success' : 'failure';
   return {
     kind: 'net',
-    ts: facts.ts,
+    ts,
     source: EGRESS_SOURCE,
     assurance: 'observed',
     net_op: 'dns',
-    net_transport: 'udp',
-    net_host: facts.name,
-    duration_ns: facts.durationNs,
-    outcome: denied ? 'denied' : rcode === 'NOERROR' ? 'success' : 'failure',
-    ...(denied || rcode === 'NOERROR' ? {} : { error: rcode }),
-    attrs: {
+    net_transport: client.tcp ? 'tcp' : 'udp',
+    net_host: name,
+    duration_ns: durationNs,
+    outcome,
+    ...(outcome === 'failure' ? { error: rcode } : {}),
+    ...attributed(asker, {
       via: 'egress_resolver',
-      'dns.question.type': facts.type,
+      'dns.question.type': type,
+      rule: verdict.rule,
       ...(answers.length === 0 ? {} : { 'dns.answers': answers.join(' ') }),
-    },
+    }),
   };
 }
 

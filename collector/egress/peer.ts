@@ -25,8 +25,8 @@ function entryOf(ip: string, port: number): string {
 export interface Ends {
   readonly ip: string;
   readonly port: number;
-  /** Our own end. A datagram socket may have none: then it is not compared. */
-  readonly proxyPort: number;
+  /** Our own end. A datagram socket of the client's may have none: then it is not compared. */
+  readonly own: { readonly ip: string; readonly port: number };
 }
 
 /**
@@ -34,9 +34,9 @@ export interface Ends {
  * more). Columns: number, local and remote end, state, queues, timer, retransmits, uid, timeout,
  * inode.
  */
-export function inodeOf(table: string, { ip, port, proxyPort }: Ends): number | undefined {
+export function inodeOf(table: string, { ip, port, own }: Ends): number | undefined {
   const locals = [entryOf(ip, port), entryOf('0.0.0.0', port)];
-  const remotes = [entryOf(ip, proxyPort), entryOf('0.0.0.0', 0)];
+  const remotes = [entryOf(own.ip, own.port), entryOf('0.0.0.0', 0)];
   for (const local of locals)
     for (const remote of remotes) {
       const ends = `: ${local} ${remote} `;

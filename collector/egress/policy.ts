@@ -158,7 +158,7 @@ export function readPolicy(value: unknown, version: string): Policy {
   return { name: name as string, version, default: otherwise as 'allow' | 'deny', ...rules };
 }
 
-/** Without a port, what is asked is whether some port is open: then a rule of one port denies nothing. */
+/** Without a port the question is whether some port is open; a rule of one port denies none. */
 const covers = ({ ports }: Rule, port: number | undefined, list: 'allow' | 'deny') =>
   ports.length === 0 ||
   (port === undefined ? list === 'allow' : ports.some(([from, to]) => port >= from && port <= to));
@@ -181,7 +181,7 @@ function firstOf(
   return policy[list].find((rule) => matches(rule) && covers(rule, port, list));
 }
 
-/** What the rules of names say of a name, for a port or for any; its addresses are asked as well. */
+/** What the rules say of a name, for a port or for any; its addresses are to be asked as well. */
 export function decideName(policy: Policy, host: string, port?: number): Verdict {
   const matches = (rule: Rule) => rule.matchesName?.(host) === true;
   const no = firstOf(policy, 'deny', port, matches);

@@ -92,8 +92,38 @@ function rewriteHeaders(request: http.IncomingMessage, url: string): void {
   rawHeaders.splice(0, rawHeaders.length, ...kept);
 }
 
+/** Tells of a connection as soon as it is known who its client is, and not before. */
+function createTelling({ policy, clock, tell }: Pick<ProxyDeps, 'policy' | 'clock' | 'tell'>) {
+  const telling = new Set<Promise<void>>();
+  const later = (asker: Promise<Asker>, draft: (asker: Asker) => Draft): void => {
+    const work = asker.then((who) => tell(draft(who))).finally(() => telling.delete(work));
+    telling.add(work);
+  };
+  const decided = (
+    connection: Pick<Connection, 'id' | 'asker'>,
+    verdict: Verdict,
+    target?: Partial<ProxyTarget>,
+    ip?: string,
+  ) => {
+    const facts = {
+      ...{ ts: clock.wallNs().toString(), verdict, connection: connection.id },
+      ...(target === undefined ? {} : { target }),
+      ...(ip === undefined ? {} : { ip }),
+    };
+    later(connection.asker, (asker) => decisionDraft(policy, { ...facts, asker }));
+  };
+  return {
+    later,
+    decided,
+    malformed: (connection: Connection, reason: string) =>
+      decided(connection, { ...NO_VERDICT, rule: 'malformed', reason }),
+    settled: () => Promise.all(telling),
+  };
+}
+
 export function createProxy(deps: ProxyDeps): EgressProxy {
-  const { policy, clock, limits, tell } = deps;
+  const { policy, clock, limits } = deps;
+  const { later, decided, malformed, settled } = createTelling(deps);
   const connections = new WeakMap<Socket, Connection>();
   const targets = new WeakMap<http.IncomingMessage, ProxyTarget | string>();
   const passages = createPassages({
@@ -103,31 +133,9 @@ export function createProxy(deps: ProxyDeps): EgressProxy {
     ended: (passage, facts) =>
       later(passage.asker, (asker) => passedDraft({ ...passage, ...facts, asker })),
   });
-  const telling = new Set<Promise<void>>();
   let count = 0;
   let closing = false;
 
-  const now = () => clock.wallNs().toString();
-  function later(asker: Promise<Asker>, draft: (asker: Asker) => Draft): void {
-    const work = asker.then((who) => tell(draft(who))).finally(() => telling.delete(work));
-    telling.add(work);
-  }
-  const decided = (
-    connection: Pick<Connection, 'id' | 'asker'>,
-    verdict: Verdict,
-    target?: Partial<ProxyTarget>,
-    ip?: string,
-  ) => {
-    const facts = { ts: now(), verdict, connection: connection.id };
-    later(connection.asker, (asker) =>
-      decisionDraft(policy, {
-        ...facts,
-        asker,
-        ...(target === undefined ? {} : { target }),
-        ...(ip === undefined ? {} : { ip }),
-      }),
-    );
-  };
   const connectionOf = (socket: Socket): Connection => {
     let connection = connections.get(socket);
     if (connection === undefined) {
@@ -138,9 +146,6 @@ export function createProxy(deps: ProxyDeps): EgressProxy {
     }
     return connection;
   };
-  const malformed = (connection: Connection, reason: string) =>
-    decided(connection, { ...NO_VERDICT, rule: 'malformed', reason });
-
   /** Before the library sees a request: what it asks for, in our one reading of it. */
   const arrived = (request: http.IncomingMessage) => {
     const target = targetOf(request);
@@ -252,7 +257,7 @@ export function createProxy(deps: ProxyDeps): EgressProxy {
       // A closed socket says so a moment after the listener has counted it out.
       await clock.sleep(0);
       passages.endAll();
-      await Promise.all(telling);
+      await settled();
     },
   };
 }

@@ -22,7 +22,8 @@ export type NetDraft = DraftOf<'net'>;
 
 export interface SeenDeps {
   readonly clock: Clock;
-  readonly isProxy: (ip: string, port: number) => boolean;
+  /** Whether an address is the proxy's, the resolver's, or neither. */
+  readonly ours: (ip: string, port: number) => 'proxy' | 'resolver' | undefined;
   /** A connection that does not lead through the proxy. */
   readonly direct: (draft: NetDraft) => void;
 }
@@ -34,6 +35,8 @@ export interface Seen {
   likely(): readonly number[];
   /** Says who asked; waits a moment for the sensor, whose word comes by another way. */
   askerOf(peer: Peer | undefined): Promise<Asker>;
+  /** The same by what is known now: a datagram is no connection that the sensor would tell. */
+  askerNow(peer: Peer | undefined): Asker;
 }
 
 /** How long the sensor's word on a connection is waited for before the decision is told. */
@@ -61,7 +64,7 @@ function forget<K, V>(map: Map<K, V>, max: number): void {
   }
 }
 
-export function createSeen({ clock, isProxy, direct }: SeenDeps): Seen {
+export function createSeen({ clock, ours, direct }: SeenDeps): Seen {
   const processes = new Map<number, Process>();
   const told = new Map<string, true>();
   /** Processes with connects that are still to be matched. */
@@ -77,12 +80,13 @@ export function createSeen({ clock, isProxy, direct }: SeenDeps): Seen {
     const { net_ip: ip, net_port: port, net_op: op, net_transport: transport } = draft;
     if (ip === undefined || port === undefined || port === 0) return;
     if (op !== 'connect' && op !== 'dns') return;
-    if (isProxy(ip, port)) {
+    const own = ours(ip, port);
+    if (own === 'proxy') {
       if (process !== undefined) process.pending++;
       if (draft.pid !== undefined) waiting.add(draft.pid);
       return;
     }
-    if (isLoopbackAddress(ip)) return;
+    if (own !== undefined || isLoopbackAddress(ip)) return;
     // Datagrams are told once a destination: looking a name up points sockets at each address.
     const who = transport === 'tcp' ? draft.pid : transport;
     const key = `${who} ${ip} ${port}`;
@@ -145,6 +149,12 @@ export function createSeen({ clock, isProxy, direct }: SeenDeps): Seen {
       const end = clock.monotonicNs() + BigInt(WAIT_MS_MAX) * 1_000_000n;
       while (watching && !known(peer) && clock.monotonicNs() < end) await clock.sleep(WAIT_STEP_MS);
       return found(peer);
+    },
+    askerNow(peer) {
+      if (peer === undefined) return { foundBy: 'unknown' };
+      const foundBy = peer.shared ? 'socket_shared' : 'socket';
+      const attribution = processes.get(peer.pid)?.attribution ?? { pid: peer.pid };
+      return { ...atMost(attribution, SURE_PCT[foundBy]), foundBy };
     },
   };
 }

@@ -16,8 +16,7 @@ import { secretPaths } from '../../collector/sensors/secrets.ts';
 import { createShipper, openTransport } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
 import type { StreamIdentity } from '../../collector/stamp.ts';
-import { egressPolicy, resolveName, upstreamOf } from '../egress.ts';
-import { KAFKA_FLAGS, kafkaSecurity } from '../kafka/security.ts';
+import { egressPolicy, resolveName, resolverOf, upstreamOf } from '../egress.ts';
 import { KAFKA_FLAGS, kafkaSecurity } from '../kafka/security.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { uuidv7 } from '../process/ids.ts';
@@ -63,10 +62,10 @@ export interface RunOptions {
   readonly configured?: Configured;
   /** How brokers are spoken to, where it ships to some. */
   readonly security?: KafkaSecurity;
-  /** How brokers are spoken to, where it ships to some. */
-  readonly security?: KafkaSecurity;
   /** What may leave, held by a proxy that the command is told of. */
   readonly egress?: Policy;
+  /** Where names are looked up under that policy, for a sandbox whose resolv.conf says so. */
+  readonly resolver?: ReturnType<typeof resolverOf>;
 }
 
 /** Splits at the first `--`: what stands behind it is the command, untouched. */
@@ -151,12 +150,16 @@ function settingsOf({ to, egress }: RunOptions, agent: string, content: string) 
 }
 
 /** The egress policy of this run; through the proxy of this machine, where it has one. */
-function egressOf({ egress: policy, command }: RunOptions, ports: { log: Log; clock: Clock }) {
+function egressOf(
+  { egress: policy, resolver, command }: RunOptions,
+  ports: { log: Log; clock: Clock },
+) {
   if (policy === undefined) return undefined;
   const upstream = upstreamOf(command.env);
   const deps = {
     ...{ ...ports, policy, resolve: resolveName },
     ...(upstream === undefined ? {} : { upstream }),
+    ...(resolver === undefined ? {} : { resolver }),
   };
   return (sink: (drafts: readonly Draft[]) => void) => createEgress(deps, sink);
 }
@@ -190,8 +193,8 @@ export async function run(args: string[]): Promise<number> {
       content: { type: 'string', default: 'full' },
       redact: { type: 'string' },
       egress: { type: 'string' },
+      resolver: { type: 'string' },
       verbose: { type: 'boolean', default: false },
-      ...KAFKA_FLAGS,
       ...KAFKA_FLAGS,
     },
   });
@@ -210,6 +213,7 @@ export async function run(args: string[]): Promise<number> {
     content: contentPolicyOf(values.content),
     ...(values.redact === undefined ? {} : { configured: configuredRedaction(values.redact) }),
     ...(values.egress === undefined ? {} : { egress: egressPolicy(values.egress) }),
+    ...(values.resolver === undefined ? {} : { resolver: resolverOf(values.resolver) }),
     ...(values.agent === undefined ? {} : { agent: values.agent }),
   };
   const log = terminalLog(options.verbose);

@@ -70,13 +70,13 @@ describe('programs of an agent', () => {
   });
 
   it.each(here)('%s: its requests are decided on, under its own call', (name) => {
-    const decisions = site.decisions().filter(({ url }) => url?.includes(`/${name}`));
+    // Node's fetch asks for a tunnel even to plain HTTP, so its path is not seen.
+    const decisions = site.decisions().filter(({ tool_call_id }) => tool_call_id === name);
     expect(decisions.length).toBeGreaterThan(0);
     for (const decision of decisions)
       expect(decision).toMatchObject({
         decision: 'allow',
         net_host: 'a.good.test',
-        tool_call_id: name,
         attribution_confidence_pct: 100,
         attrs: { peer: 'socket' },
       });

@@ -17,6 +17,7 @@ export async function egressSite(
   names: Readonly<Record<string, readonly string[]>> = {},
   limits: Partial<ProxyLimits> = {},
   upstream?: string,
+  resolver?: Parameters<typeof createEgress>[0]['resolver'],
 ) {
   const told: Draft[] = [];
   const resolve = async (name: string) => {
@@ -32,6 +33,7 @@ export async function egressSite(
       log: fakeLog(),
       limits: { ...PROXY_LIMITS, ...limits },
       ...(upstream === undefined ? {} : { upstream }),
+      ...(resolver === undefined ? {} : { resolver }),
     },
     (drafts) => void told.push(...drafts),
   );
