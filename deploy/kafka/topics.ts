@@ -2,7 +2,7 @@
  * Creates the topics that the services need, and reads how far they were worked off. An
  * administration client, apart from the two files that produce and consume; nothing else uses it.
  */
-import { Kafka, KafkaJSError, logLevel } from 'kafkajs';
+import { Kafka, logLevel } from 'kafkajs';
 import {
   ALERTS_TOPIC,
   ALERTS_TOPIC_SETTINGS,
@@ -82,7 +82,6 @@ export async function committedOffsets(
   }
 }
 
-
 /** How long a new topic may take to be led everywhere, and how often that is looked at. */
 const LEADERS_MS_MAX = 60_000;
 const LEADERS_POLL_MS = 200;
@@ -99,7 +98,7 @@ async function led(admin: Admin, topic: string): Promise<void> {
       const partitions = topics[0]?.partitions ?? [];
       if (partitions.length > 0 && partitions.every(({ leader }) => leader >= 0)) return;
     } catch (error) {
-      if (!(error instanceof KafkaJSError) || !error.retriable) throw error;
+      if ((error as { retriable?: unknown }).retriable !== true) throw error;
     }
     if (performance.now() > ends)
       throw new Error(
