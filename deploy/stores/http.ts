@@ -53,6 +53,8 @@ const STORE_TRUST: TrustNames = {
   account: 'TELLTALE_STORE and TELLTALE_STORE_PASSWORD_FILE',
 };
 
+const AUTHENTICATION_FAILED = 516;
+
 function tlsOf({ ca, cert, key }: StoreTls) {
   const authority = { ca_cert: Buffer.from(ca) };
   const own = cert !== undefined && key !== undefined;
@@ -92,7 +94,10 @@ function httpFault(error: unknown, insert: boolean): StoreError {
   if (error instanceof StatementError) return fault('refused');
   if (error instanceof ClickHouseError) {
     const engineCode = Number(error.code);
-    return fault(faultCodeOf(engineCode, insert), engineCode);
+    const code = faultCodeOf(engineCode, insert);
+    if (engineCode !== AUTHENTICATION_FAILED) return fault(code, engineCode);
+    const what = `${message.trimEnd()} Check ${STORE_TRUST.account}.`;
+    return new StoreError({ code, message: what, engineCode }, { cause: error });
   }
   const advice = connectionAdvice(error, STORE_TRUST);
   // Nothing was sent, and a person may mend it while the service waits.
@@ -140,11 +145,7 @@ async function whileWaiting<T>(
 }
 
 /** Opens a client. The database in the URL's path is only the default; tables are named in full. */
-export function openHttp(
-  url: URL,
-  settings: HttpSettings = HTTP_DEFAULTS,
-  tls?: StoreTls,
-): Store {
+export function openHttp(url: URL, settings: HttpSettings = HTTP_DEFAULTS, tls?: StoreTls): Store {
   const client: ClickHouseClient = createClient({
     url: url.origin,
     username: decodeURIComponent(url.username) || 'default',

@@ -7,7 +7,7 @@
 import { startBridge } from '../deploy/stores/bridge.ts';
 
 const [dir = '', port = '0'] = process.argv.slice(2);
-const bridge = await startBridge(dir, Number(port));
+const bridge = await startBridge(dir, { port: Number(port) });
 process.stdout.write(`${bridge.url}\n`);
 process.on('SIGTERM', () => {
   void bridge.close().then(() => process.exit(0));

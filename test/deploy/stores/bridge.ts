@@ -8,6 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -114,8 +115,29 @@ export interface Bridge {
   close(): Promise<void>;
 }
 
-/** `port` 0 takes any free one. */
-export async function startBridge(dir: string, port = 0): Promise<Bridge> {
+export interface BridgeOptions {
+  /** 0 takes any free one. */
+  readonly port?: number;
+  /** With it, it speaks TLS and nothing else; PEM texts. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  /** The one password that it takes, of whatever user. */
+  readonly password?: string;
+}
+
+/** As a server says it (AUTHENTICATION_FAILED). */
+const REFUSED =
+  'Code: 516. DB::Exception: Authentication failed: password is incorrect. (AUTHENTICATION_FAILED)';
+
+/** The client sends an account in either form: the second where it is told of an authority. */
+function isAllowed(headers: http.IncomingHttpHeaders, password?: string): boolean {
+  const basic = headers.authorization?.replace(/^Basic /, '') ?? '';
+  const [, ofBasic] = /:(.*)$/s.exec(Buffer.from(basic, 'base64').toString()) ?? [];
+  return password === undefined || (ofBasic ?? headers['x-clickhouse-key']) === password;
+}
+
+/** A server over `dir`, which no other process has open. */
+export async function startBridge(dir: string, options: BridgeOptions = {}): Promise<Bridge> {
+  const { port = 0, tls, password } = options;
   const control = new Session(dir);
   const serve = async (request: http.IncomingMessage, out: http.ServerResponse) => {
     const marker = `bridge:${randomUUID()}`;
@@ -127,6 +149,7 @@ export async function startBridge(dir: string, port = 0): Promise<Bridge> {
     let session: Session | undefined;
     try {
       const call = await read(request);
+      if (!isAllowed(request.headers, password)) throw new Error(REFUSED);
       session = sessionOf(dir, call);
       await answer(session, call, marker, out);
     } catch (error) {
@@ -137,14 +160,16 @@ export async function startBridge(dir: string, port = 0): Promise<Bridge> {
   };
   /** Calls that are served: an engine is let go of when the last session is closed. */
   const calls = new Set<Promise<void>>();
-  const server = http.createServer((request, out) => {
+  const listener: http.RequestListener = (request, out) => {
     if (request.url === '/ping') return void out.end('Ok.\n');
     const call = serve(request, out).finally(() => calls.delete(call));
     calls.add(call);
-  });
+  };
+  const server =
+    tls === undefined ? http.createServer(listener) : https.createServer(tls, listener);
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    url: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${(server.address() as AddressInfo).port}/`,
     close: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
