@@ -55,10 +55,12 @@ export async function buildHelper(options: HelperOptions): Promise<string> {
   fs.mkdirSync(dir, { recursive: true, mode: 0o700 });
   const made = fs.mkdtempSync(path.join(dir, '.build-'));
   try {
-    const fresh = path.join(made, 'sensor');
+    // Beside its last place, not below it: Landlock refuses moves from one folder to another.
+    const fresh = `${made}.fresh`;
     const source = path.join(SOURCES, 'sensor.c');
     await promisify(execFile)(compiler, [...FLAGS, '-o', fresh, source], {
-      env: { PATH: COMPILER_PATH },
+      // The compiler's own temporary files as well: in a sandbox this folder may be all there is.
+      env: { PATH: COMPILER_PATH, TMPDIR: made },
       timeout: COMPILE_MS_MAX,
     });
     fs.chmodSync(fresh, 0o700);
@@ -70,7 +72,7 @@ export async function buildHelper(options: HelperOptions): Promise<string> {
     const why = code === 'ENOENT' ? `no C compiler "${compiler}"` : first || String(error);
     throw new Error(`the native supervisor can't be compiled: ${why}`);
   } finally {
-    fs.rmSync(made, { recursive: true, force: true });
+    for (const rest of [made, `${made}.fresh`]) fs.rmSync(rest, { recursive: true, force: true });
   }
   return program;
 }

@@ -9,6 +9,7 @@ import fs from 'node:fs';
 import { control } from './control.ts';
 import { FLEET, fleet } from './fleet.ts';
 import { HTTP_AWAY, httpAway, UP_KILL, upKill } from './http-away.ts';
+import { places } from './places/index.ts';
 import { recorder } from './recorder.ts';
 import { AWAY, storeAway } from './store-away.ts';
 
@@ -23,6 +24,7 @@ const SCENARIOS: Readonly<Record<string, (events: number | undefined) => Promise
   'broker-kill': (events = 200_000) => recorder('broker-kill', events),
   fleet: (events = FLEET.events) => fleet({ ...FLEET, events }),
   control: (events = 100_000) => control(events),
+  places: () => places(),
   'store-away': (events = AWAY.events) => storeAway({ ...AWAY, events }),
   'store-away-no-rules': (events = AWAY.events) => storeAway({ ...AWAY, events, rules: false }),
   'http-away': (events = HTTP_AWAY.events) => httpAway({ ...HTTP_AWAY, events }),
