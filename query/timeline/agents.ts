@@ -1,6 +1,7 @@
 /**
  * Agents and their subagents. An event belongs to the agent that `gen_ai.agent.id` in its attributes
- * names (OpenTelemetry’s semantic conventions), else to that of its conversation. A subagent's parent
+ * names (OpenTelemetry’s semantic conventions), else to the only one of its conversation that has the
+ * type which it tells (`gen_ai.agent.name`), else to that of its conversation. A subagent's parent
  * is what `parent_agent_id` says, else the agent whose call started it (`parent_tool_call_id`), else
  * the agent of their conversation.
  */
@@ -36,6 +37,8 @@ type Draft = { -readonly [K in Exclude<keyof Agent, Told>]: Agent[K] } & {
   [K in Told]?: string | undefined;
 } & {
   calls: Set<string>;
+  /** Types that its talk without an agent's id tells; undefined where it tells none. */
+  loose: Set<string | undefined>;
   tokens: Map<string, [number, number]>;
 };
 
@@ -47,17 +50,40 @@ const attr = (event: FlatEvent, name: string): string | undefined => {
   return value === '' ? undefined : value;
 };
 
+type AgentOf = (event: FlatEvent) => string | undefined;
+
 /** The agent that an event itself names. */
-function agentOf(event: FlatEvent): string | undefined {
-  if (!TELLS.has(roleOf(event))) return undefined;
-  return attr(event, 'gen_ai.agent.id') ?? event.conversation_id;
+function namedAgents(events: readonly FlatEvent[]): AgentOf {
+  const byType = new Map<string, string | undefined>();
+  const typeOf = (event: FlatEvent, type: string) => JSON.stringify([event.conversation_id, type]);
+  for (const event of events) {
+    const [id, type] = [attr(event, 'gen_ai.agent.id'), attr(event, 'gen_ai.agent.name')];
+    if (id === undefined || type === undefined) continue;
+    const key = typeOf(event, type);
+    // Of two agents of one type it is not known which is meant.
+    byType.set(key, byType.has(key) && byType.get(key) !== id ? undefined : id);
+  }
+  return (event) => {
+    if (!TELLS.has(roleOf(event))) return undefined;
+    const type = attr(event, 'gen_ai.agent.name');
+    const typed = type === undefined ? undefined : byType.get(typeOf(event, type));
+    return attr(event, 'gen_ai.agent.id') ?? typed ?? event.conversation_id;
+  };
 }
+
+/** Whether a prompt is what an agent gave to its subagent: nobody's request, but a part of a turn. */
+export const isDelegated = (event: FlatEvent): boolean =>
+  attr(event, 'parent_tool_call_id') !== undefined || attr(event, 'parent_agent_id') !== undefined;
 
 function take(draft: Draft, event: FlatEvent): void {
   draft.events++;
   if (event.ts > draft.lastNs) draft.lastNs = event.ts;
   draft.parentId ??= attr(event, 'parent_agent_id');
-  draft.type ??= attr(event, 'gen_ai.agent.name');
+  // A type without an id is that of a subagent as well, whose id the channel does not tell.
+  const named = attr(event, 'gen_ai.agent.id') !== undefined;
+  const type = attr(event, 'gen_ai.agent.name');
+  if (named) draft.type ??= type;
+  else if (roleOf(event) === 'conversation') draft.loose.add(type);
   draft.spawnCallId ??= attr(event, 'parent_tool_call_id');
   draft.conversationId ??= event.conversation_id;
   if (event.tool_call_id !== undefined) draft.calls.add(event.tool_call_id);
@@ -91,12 +117,14 @@ function settle(drafts: ReadonlyMap<string, Draft>): void {
   }
 }
 
-function finish({ calls, tokens, ...draft }: Draft): Agent {
+function finish({ calls, loose, tokens, ...draft }: Draft): Agent {
+  const [type] = loose.size === 1 ? loose : [];
   // Several channels report one request: the one that reported most is believed.
   const [input = 0, output = 0] =
     [...tokens.values()].sort((a, b) => b[0] + b[1] - a[0] - a[1])[0] ?? [];
   return present({
     ...draft,
+    type: draft.type ?? type,
     callIds: [...calls],
     inputTokens: input,
     outputTokens: output,
@@ -107,6 +135,7 @@ function finish({ calls, tokens, ...draft }: Draft): Agent {
 export function agentsOf(events: readonly FlatEvent[]): Agents {
   const drafts = new Map<string, Draft>();
   const byCall = new Map<string, string>();
+  const agentOf = namedAgents(events);
   for (const event of events) {
     const id = agentOf(event);
     if (id === undefined) continue;
@@ -114,7 +143,7 @@ export function agentsOf(events: readonly FlatEvent[]): Agents {
     if (draft === undefined) {
       const at = { firstNs: event.ts, lastNs: event.ts, events: 0, depth: 0 };
       const none = { callIds: [], inputTokens: 0, outputTokens: 0 };
-      draft = { id, ...at, ...none, calls: new Set(), tokens: new Map() };
+      draft = { id, ...at, ...none, calls: new Set(), loose: new Set(), tokens: new Map() };
       drafts.set(id, draft);
     }
     take(draft, event);

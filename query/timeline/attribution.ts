@@ -13,6 +13,7 @@
  *              agent started for the call, by such a file that it or a child wrote 60 to 85 %
  *   else       unattributed, which is a finding in itself
  *
+ * The state of a written file is what its write is (`settled.ts`).
  * Times of the call are taken with `CALL_SLACK_NS` on both sides.
  */
 import { type ATTRIBUTIONS, eventId, type TelltaleEvent } from '#schemas';
@@ -27,6 +28,8 @@ import {
   peerScore,
   runningAt,
 } from './running.ts';
+import { settledWrites } from './settled.ts';
+import { type Spans, spansOf } from './spans.ts';
 import { type FlatEvent, inOrder, kindsWith, roleOf, shiftNs } from './view.ts';
 
 export type Method = (typeof ATTRIBUTIONS)[number];
@@ -59,28 +62,6 @@ const ATTRIBUTABLE: ReadonlySet<string> = new Set([
   'policy',
   'approval',
 ]);
-
-const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/;
-const SPAN_PCT = 99;
-
-/** The call whose span a program was started in, by what the agent put into its environment. */
-export type Spans = (event: FlatEvent) => Attribution | undefined;
-
-function spansOf(events: readonly FlatEvent[]): Spans {
-  const calls = new Map<string, string>();
-  for (const event of events) {
-    const { tool_call_id: id, trace_id: trace, span_id: span } = event;
-    if (id === undefined || trace === undefined || span === undefined) continue;
-    if (roleOf(event) === 'call') calls.set(`${trace} ${span}`, id);
-  }
-  return (event) => {
-    if (calls.size === 0 || event.tool_call_id !== undefined) return undefined;
-    const [, trace, span] = TRACEPARENT.exec(event.join_keys?.TRACEPARENT ?? '') ?? [];
-    const toolCallId = calls.get(`${trace} ${span}`);
-    if (toolCallId === undefined) return undefined;
-    return { toolCallId, method: 'env_key', confidencePct: SPAN_PCT, recorded: false };
-  };
-}
 
 function recordedOf(event: FlatEvent): Attribution | undefined {
   if (event.tool_call_id === undefined) return undefined;
@@ -379,9 +360,10 @@ export function attribute(
   const processAt = attributeProcesses(ordered, calls, processes, names, spans);
   const out = new Map<string, Attribution>();
   const loose: FlatEvent[] = [];
+  const settled = settledWrites(ordered);
   for (const event of ordered) {
-    if (!ATTRIBUTABLE.has(roleOf(event))) continue;
     const id = eventId(event);
+    if (!ATTRIBUTABLE.has(roleOf(event)) || settled.has(id)) continue;
     const process = processes.of(id);
     const known =
       recordedOf(event) ??
@@ -393,6 +375,10 @@ export function attribute(
     if (known.toolCallId === undefined && !isProcess(event)) loose.push(event);
   }
   attributeLoose(loose, calls, names, out);
+  for (const [id, write] of settled) {
+    const known = out.get(eventId(write)) ?? UNATTRIBUTED;
+    out.set(id, { ...known, recorded: false });
+  }
   return out;
 }
 

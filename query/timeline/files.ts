@@ -54,8 +54,8 @@ interface FileDraft {
   readonly id: string;
   readonly paths: Set<string>;
   readonly versions: FileVersion[];
-  /** Calls of which the kernel showed a version. */
-  readonly seenOf: Set<string | undefined>;
+  /** Calls of which the kernel showed a version, or one channel has claimed it already. */
+  readonly knownOf: Set<string | undefined>;
   /** Names that it has now. */
   links: number;
   gone: boolean;
@@ -166,8 +166,8 @@ function createHistory(analysis: Analysis) {
   }
   function fileAt(node: Node, path: string, id: string): FileDraft {
     if (node.file === undefined || node.file.gone) {
-      const [paths, seenOf] = [new Set<string>(), new Set<string | undefined>()];
-      node.file = { id, paths, versions: [], seenOf, links: 1, gone: false };
+      const [paths, knownOf] = [new Set<string>(), new Set<string | undefined>()];
+      node.file = { id, paths, versions: [], knownOf, links: 1, gone: false };
       list.push(node.file);
     }
     name(node.file, path);
@@ -175,7 +175,8 @@ function createHistory(analysis: Analysis) {
   }
   function add(file: FileDraft, version: FileVersion): void {
     file.versions.push(version);
-    if (version.seen) file.seenOf.add(version.attribution.toolCallId);
+    const { toolCallId } = version.attribution;
+    if (version.seen || toolCallId !== undefined) file.knownOf.add(toolCallId);
   }
   function touch(event: FlatEvent, path: string, through = true): FileDraft {
     const node = tree.walk(path, through);
@@ -229,7 +230,7 @@ function createHistory(analysis: Analysis) {
     claim(event: FlatEvent, path: string): void {
       const file = fileAt(tree.walk(path, true), path, eventId(event));
       const toolCallId = event.tool_call_id;
-      if (file.seenOf.has(toolCallId)) return;
+      if (file.knownOf.has(toolCallId)) return;
       add(file, {
         eventId: eventId(event),
         ns: event.ts,

@@ -150,8 +150,9 @@ function callLines(page: Page, item: CallItem): string[] {
 
 function messageLines(page: Page, { ns, event }: Message): string[] {
   const { paint: p, width, verbose } = page;
-  if (event.text !== undefined) {
-    const lines = block(event.text, width - INDENT, verbose ? VERBOSE_LINES : MESSAGE_LINES);
+  const said = event.text ?? event.prompt;
+  if (said !== undefined) {
+    const lines = block(said, width - INDENT, verbose ? VERBOSE_LINES : MESSAGE_LINES);
     const [first = '', ...rest] = lines;
     return [row(page, ns, p.hint('»'), first), ...indent(rest)];
   }

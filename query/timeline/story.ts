@@ -123,7 +123,6 @@ export interface Story {
   readonly parked: readonly DeadLetter[];
 }
 
-const PROMPTS = new Set(kindsWith('prompt'));
 const CLOSES = new Set(kindsWith('close_reason'));
 const GAPS = new Set(kindsWith('gap_reason'));
 
@@ -151,13 +150,16 @@ export function usageOf(events: readonly FlatEvent[]): Usage {
   };
 }
 
-/** What the model said, once each: several channels report one message. */
-function messagesOf(events: readonly FlatEvent[]): Message[] {
+/**
+ * What the model said, and what it gave to subagents, once each: several channels report one message.
+ */
+function messagesOf({ events, turns }: Analysis): Message[] {
+  const prompts = new Set(turns.list.flatMap(({ promptIds }) => promptIds));
   const byText = new Map<string, { event: FlatEvent; sources: Set<string> }>();
   const drafts: { event: FlatEvent; sources: Set<string> }[] = [];
   for (const event of events) {
-    if (roleOf(event) !== 'conversation' || PROMPTS.has(event.kind)) continue;
-    const text = event.text?.trim();
+    if (roleOf(event) !== 'conversation' || prompts.has(eventId(event))) continue;
+    const text = (event.text ?? event.prompt)?.trim();
     const before = text === undefined ? undefined : byText.get(text);
     if (before !== undefined && !before.sources.has(event.source)) {
       before.sources.add(event.source);
@@ -293,7 +295,7 @@ export function buildStory(
     verdicts,
   );
   const loose: (Message | Note)[] = [
-    ...messagesOf(analysis.events),
+    ...messagesOf(analysis),
     ...analysis.events
       .filter((event) => isNote(analysis, event))
       .map((event): Note => ({ type: 'note', ns: event.ts, event })),

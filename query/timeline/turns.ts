@@ -4,9 +4,11 @@
  * Channels disagree on how a turn is named: some give a `turn_id` on everything, some only tell the
  * prompt. So a turn is anchored by its id, or by a prompt without one. Two prompt events are the
  * same prompt when they have one turn id, or when *different* channels report the same text (or one
- * of them did not keep it) within `PROMPT_JOIN_MS`; one channel that reports twice means two.
+ * of them did not keep it) within `PROMPT_JOIN_MS`; one channel that reports twice means two. What an
+ * agent gives to its subagent is no prompt of the turn, but a message in it.
  */
 import { eventId, type TelltaleEvent } from '#schemas';
+import { isDelegated } from './agents.ts';
 import type { ToolCall } from './merge.ts';
 import { byTime, type FlatEvent, inOrder, kindsWith, roleOf, shiftNs } from './view.ts';
 
@@ -98,6 +100,7 @@ function placePrompts(named: Anchor[], events: readonly FlatEvent[]): Anchor[] {
   const fresh: Anchor[] = [];
   for (const prompt of events) {
     if (!PROMPT_KINDS.has(prompt.kind) || prompt.turn_id !== undefined) continue;
+    if (isDelegated(prompt) && known.length + fresh.length > 0) continue;
     const at = lastBegun(known, prompt.ts);
     const near = [known[at], known[at + 1], fresh.at(-1)].filter(
       (anchor) =>
@@ -119,7 +122,9 @@ function placePrompts(named: Anchor[], events: readonly FlatEvent[]): Anchor[] {
 }
 
 function finish(anchor: Anchor): Turn {
-  const prompts = anchor.prompts.sort(byTime);
+  const own = anchor.prompts.filter((prompt) => !isDelegated(prompt));
+  // A turn of a subagent alone began with what it was given.
+  const prompts = (own.length > 0 ? own : anchor.prompts).sort(byTime);
   const first = prompts[0];
   return {
     id: anchor.turnId ?? (first === undefined ? anchor.startedNs : eventId(first)),

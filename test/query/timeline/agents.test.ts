@@ -82,4 +82,22 @@ describe('agents', () => {
     expect(shape.map(([id]) => id).sort()).toEqual(['a', 'b', 'c']);
     expect(shape.filter(([, parent]) => parent === undefined)).toHaveLength(2);
   });
+
+  it('of a type that only one has is that one, and of two nobody but the conversation', () => {
+    const e = createEvents();
+    const root = { conversation_id: 'main' };
+    const turn = (ms: number, attrs?: object) =>
+      e.say(ms, { kind: 'model.turn', input_tokens: 1, ...root, ...(attrs ? { attrs } : {}) });
+    const typed = { 'gen_ai.agent.name': 'reviewer' };
+    const one = [turn(1), turn(2, { 'gen_ai.agent.id': 's1', ...typed }), turn(3, typed)];
+    const two = [...one, turn(4, { 'gen_ai.agent.id': 's2', ...typed })];
+    const counted = (events: readonly TelltaleEvent[]) =>
+      agentsOf(inOrder(events)).list.map(({ id, type, events }) => [id, type, events]);
+    expect(counted(one)).toEqual([
+      ['main', undefined, 1],
+      ['s1', 'reviewer', 2],
+    ]);
+    expect(counted(two)[0]).toEqual(['main', undefined, 2]);
+    expect(counted([turn(1, typed), turn(2, typed)])).toEqual([['main', 'reviewer', 2]]);
+  });
 });

@@ -161,6 +161,49 @@ describe('attribution', () => {
     expect(tied(events, daemon)?.[0]).toBe('a');
     expect(tied(events, events[5 + 1])?.[0]).toBe('a');
   });
+
+  describe('of the state of a written file', () => {
+    const e = createEvents();
+    const file = (ms: number, more: object) => e.see(ms, { kind: 'file', pid: 1, ...more });
+    const write = file(20, { file_op: 'write', file_path: '/w/x' });
+    const renamed = file(22, { file_op: 'rename', file_path: '/w/t', file_target_path: '/w/y' });
+    const again = file(60, { file_op: 'write', file_path: '/w/x' });
+    const state = (of: TelltaleEvent, file_path: string, opened = true) =>
+      file(70, {
+        file_op: 'write',
+        file_path,
+        attrs: { state: 'after', ...(opened ? { opened_ts: of.ts } : {}) },
+      });
+    const events = [
+      ...callOf(e, 'a', 10, 30, { arguments: '{"path":"/w/x","also":"/w/y"}' }),
+      ...callOf(e, 'b', 50, 90, { arguments: '{"path":"/w/x"}' }),
+      write,
+      renamed,
+      again,
+    ];
+
+    it.each([
+      ['of the write that it names, though another call is at work', state(write, '/w/x'), 'a'],
+      ['of a rename, by its target', state(renamed, '/w/y'), 'a'],
+      ['of the last write, in an older recording', state(write, '/w/x', false), 'b'],
+      [
+        'of nobody, where the write is not there',
+        state(e.see(1, { kind: 'exit', pid: 9 }), '/w/z'),
+        undefined,
+      ],
+    ])('is %s', (_, settled, call) => {
+      expect(tied([...events, settled], settled)?.[0]).toBe(call);
+    });
+
+    it('keeps what was recorded with it', () => {
+      const settled = { ...state(write, '/w/x'), tool_call_id: 'b', attribution: 'env_key' };
+      expect(tied([...events, settled as TelltaleEvent], settled as TelltaleEvent)).toEqual([
+        'b',
+        'env_key',
+        true,
+      ]);
+    });
+  });
 });
 
 describe('processes', () => {

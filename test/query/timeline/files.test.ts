@@ -108,6 +108,8 @@ describe('file history', () => {
         attribution: 'native',
       }),
     ];
+    events.push(e.make(10, 'hook', { kind: 'tool.result', tool_call_id: 'c', ...result }));
+    // Two channels that tell of one call have not changed the file twice.
     expect(opsOf(events, '/w/x.txt')).toEqual([['claimed /w/x.txt']]);
     expect(opsOf(events, '/w/y.txt')).toEqual([['write /w/y.txt']]);
   });

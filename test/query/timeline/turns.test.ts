@@ -45,4 +45,16 @@ describe('turns', () => {
     const { list } = buildTurns(events, []);
     expect(list.map(({ promptIds }) => promptIds.length)).toEqual([2, 1, 1]);
   });
+
+  it('do not begin with what an agent gives to its subagent, but for those of the subagent alone', () => {
+    const e = createEvents();
+    const task = (ms: number, more: object = {}) =>
+      e.say(ms, { kind: 'prompt', prompt: 'sub', attrs: { parent_tool_call_id: 'c' }, ...more });
+    const prompts = (events: readonly ReturnType<typeof task>[]) =>
+      buildTurns(events, []).list.map(({ promptIds }) => promptIds.length);
+    const asked = e.say(1, { kind: 'prompt', prompt: 'do', turn_id: 't1' });
+    expect(prompts([asked, task(2, { turn_id: 't1' }), task(20_000)])).toEqual([1]);
+    expect(prompts([asked, task(2, { turn_id: 't2' })])).toEqual([1, 1]);
+    expect(prompts([task(2)])).toEqual([1]);
+  });
 });
