@@ -16,6 +16,7 @@ import {
   type Store,
 } from '#schemas';
 import { BATCH_LIMITS, type BatchLimits } from './cut.ts';
+import { watchLag } from './lag.ts';
 import type { Ingest } from './loop.ts';
 import { type Committed, createWorker, HEARTBEAT_MS, type Membership } from './work.ts';
 
@@ -56,8 +57,6 @@ export interface Consumer extends Part {
 const SESSION_MS = 15_000;
 const CONNECT_RETRY_MS = 2_000;
 const PARTITIONS_AT_ONCE = 4;
-/** Between two looks at how far the group is behind. */
-const LAG_MS = 15_000;
 /** As Kafka has it for a group that has committed nothing yet. */
 const NOTHING_COMMITTED: Committed = { offset: '-1', note: '' };
 /** A fetch brings a whole batch of each partition, with room for what Kafka puts around it. */
@@ -170,26 +169,6 @@ export function createConsumer(deps: ConsumerDeps): Consumer {
     }
   }
 
-  /**
-   * How far the whole group is behind. The brokers are asked, because a worker whose store is away
-   * fetches nothing and would never see the log grow.
-   */
-  async function measureLag(): Promise<void> {
-    const [ends, [committed]] = await Promise.all([
-      admin.fetchTopicOffsets(topic),
-      admin.fetchOffsets({ groupId, topics: [topic] }),
-    ]);
-    const done = new Map(committed?.partitions.map((one) => [one.partition, one.offset]));
-    const behind = ends.map(({ partition, high, low }) => {
-      const offset = done.get(partition) ?? NOTHING_COMMITTED.offset;
-      const from = offset === NOTHING_COMMITTED.offset ? low : offset;
-      return Math.max(0, Number(BigInt(high) - BigInt(from)));
-    });
-    meter.gauge(
-      'telltale.ingest.lag',
-      behind.reduce((sum, one) => sum + one, 0),
-    );
-  }
   let endLag = () => {};
 
   async function connect(): Promise<void> {
@@ -204,10 +183,7 @@ export function createConsumer(deps: ConsumerDeps): Consumer {
           partitionsConsumedConcurrently: PARTITIONS_AT_ONCE,
           eachBatch,
         });
-        endLag = clock.every(LAG_MS, () => {
-          if (!worker.stopping.aborted)
-            measureLag().catch((error) => log.debug('ingest.no_lag', { error: String(error) }));
-        });
+        endLag = watchLag({ admin, topic, groupId, clock, log, meter });
         return;
       } catch (error) {
         const fields = { brokers: deps.brokers.join(','), topic };

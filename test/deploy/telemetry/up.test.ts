@@ -46,7 +46,7 @@ async function record(): Promise<void> {
     ...{ tenant: TENANT, agent: HOSTILE, host: HOSTILE, mark: HOSTILE },
     drafts: [
       { kind: 'prompt', ...own, prompt: HOSTILE },
-      { kind: 'tool.call', ...own, tool_call_id: HOSTILE, tool_name: HOSTILE },
+      { kind: 'tool.call', ...own, tool_call_id: HOSTILE, tool: HOSTILE },
       { kind: 'sensor', ...own, sensor_name: HOSTILE, coverage: 'partial', sensor_rung: 1 },
       { kind: 'gap', ...own, gap_reason: 'sensor_lost', gap_count: 7, reason: HOSTILE },
     ],
