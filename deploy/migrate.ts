@@ -117,13 +117,18 @@ async function appliedSteps(store: Store): Promise<Map<string, string>> {
   return new Map(rows.map((row) => [keyOf(row), row.sha256]));
 }
 
-/** Creates the database and the table that remembers. Both may be repeated. */
-async function prepare(store: Store): Promise<void> {
-  await store.command(`CREATE DATABASE IF NOT EXISTS ${DATABASE} ENGINE = Atomic`);
-  await store.command(`CREATE TABLE IF NOT EXISTS ${MIGRATIONS_TABLE} (
+/** The database, and the table that remembers. */
+export const PREPARATION: readonly string[] = [
+  `CREATE DATABASE IF NOT EXISTS ${DATABASE} ENGINE = Atomic`,
+  `CREATE TABLE IF NOT EXISTS ${MIGRATIONS_TABLE} (
   migration String, statement UInt32, sha256 String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3)
 ) ENGINE = MergeTree ORDER BY (migration, statement)
-SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1`);
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1`,
+];
+
+/** Creates both. May be repeated. */
+async function prepare(store: Store, rewrite: Rewrite): Promise<void> {
+  for (const text of PREPARATION.flatMap(rewrite)) await store.command(text);
 }
 
 async function record(store: Store, step: Step): Promise<void> {
@@ -201,19 +206,24 @@ export interface MigrateOptions {
   readonly dir?: string;
   /** Holds others off a server; an embedded store is one process's anyway. */
   readonly lease?: LeaseDeps;
+  /** What a statement is where the store is a cluster; the statement itself where absent. */
+  readonly rewrite?: (text: string) => readonly string[];
 }
+
+type Rewrite = NonNullable<MigrateOptions['rewrite']>;
+const unchanged: Rewrite = (text) => [text];
 
 async function apply(
   store: Store,
   pending: readonly Step[],
-  log: Log,
+  { log, rewrite = unchanged }: MigrateOptions,
   hold: () => Promise<void>,
 ): Promise<void> {
   for (const step of pending) {
     const fields = { migration: step.migration, statement: step.statement };
     await hold();
     try {
-      await store.command(step.text);
+      for (const text of rewrite(step.text)) await store.command(text);
     } catch (error) {
       log.error('migrate.failed', fields);
       throw error;
@@ -237,13 +247,13 @@ export async function migrate(store: Store, options: MigrateOptions): Promise<Mi
     for (const { migration, statement } of pending)
       log.info('migrate.pending', { migration, statement });
   if (dryRun || pending.length === 0) return done();
-  await prepare(store);
-  if (lease === undefined) await apply(store, pending, log, async () => {});
+  await prepare(store, options.rewrite ?? unchanged);
+  if (lease === undefined) await apply(store, pending, options, async () => {});
   else
     await withLease(store, lease, async (hold) => {
       // Whoever had the lease before may have applied them meanwhile.
       pending = pendingOf(steps, await appliedSteps(store));
-      await apply(store, pending, log, hold);
+      await apply(store, pending, options, hold);
     });
   return done();
 }

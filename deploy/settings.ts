@@ -54,6 +54,18 @@ export function storeUrl(): string | undefined {
   return url.href;
 }
 
+/** More replicas of a shard would be a mistake in the number. */
+const REPLICAS_MAX = 9;
+
+/** How many replicas each shard of the store has: `TELLTALE_STORE_REPLICAS`; one server without it. */
+export function clusterSettings(): { readonly replicas?: number } {
+  const text = env.TELLTALE_STORE_REPLICAS;
+  if (text === undefined || text === '') return {};
+  const replicas = Number(text);
+  if (Number.isInteger(replicas) && replicas >= 1 && replicas <= REPLICAS_MAX) return { replicas };
+  throw new UsageError(`TELLTALE_STORE_REPLICAS=${text}: give a number from 1 to ${REPLICAS_MAX}`);
+}
+
 export const tenant = (): string => env.TELLTALE_TENANT ?? DEFAULT_TENANT;
 export const logLevel = (): string => env.TELLTALE_LOG ?? 'info';
 export const brokers = (): string | undefined => env.KAFKA_BROKERS;

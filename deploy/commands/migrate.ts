@@ -1,6 +1,7 @@
 import os from 'node:os';
 import { parseArgs } from 'node:util';
 import type { Log } from '#schemas';
+import { clusterStatements } from '../clickhouse/cluster.ts';
 import { KAFKA_FLAGS, kafkaSecurity } from '../kafka/security.ts';
 import { ensureTopics, TOPIC_DEFAULTS } from '../kafka/topics.ts';
 import { migrate, touchedBy } from '../migrate.ts';
@@ -16,7 +17,7 @@ const amount = (value: number | undefined, unit: string): string =>
   value === undefined ? `no ${unit}` : `${value} ${unit}`;
 
 /** Prints each statement that would run, and what there is of the table that it is about. */
-async function printPlan(url: string, log: Log): Promise<void> {
+async function printPlan(url: string, log: Log, cluster?: string): Promise<void> {
   const store = await openStore(url, { log });
   try {
     const { applied, known } = await migrate(store, { log, dryRun: true });
@@ -26,8 +27,9 @@ async function printPlan(url: string, log: Log): Promise<void> {
         rows === undefined && bytes === undefined
           ? 'not there yet'
           : `${amount(rows, 'rows')}, ${amount(bytes, 'bytes')} now`;
+      const texts = cluster === undefined ? [step.text] : clusterStatements(step.text, cluster);
       process.stdout.write(
-        `-- ${step.migration} statement ${step.statement}: ${table}, ${there}\n${step.text};\n\n`,
+        `-- ${step.migration} statement ${step.statement}: ${table}, ${there}\n${texts.join(';\n')};\n\n`,
       );
     }
     process.stdout.write(`-- ${applied.length} statements would run, ${known} have run\n`);
@@ -36,12 +38,16 @@ async function printPlan(url: string, log: Log): Promise<void> {
   }
 }
 
-async function migrateStore(url: string, log: Log): Promise<void> {
+async function migrateStore(url: string, log: Log, cluster?: string): Promise<void> {
   const store = await openStore(url, { log });
   const holder = `${os.hostname()} process ${process.pid}`;
   const lease = { clock: createClock(), random: systemRandom, holder };
   try {
-    await migrate(store, { log, ...(url.startsWith('chdb:') ? {} : { lease }) });
+    await migrate(store, {
+      log,
+      ...(url.startsWith('chdb:') ? {} : { lease }),
+      ...(cluster && { rewrite: (text: string) => clusterStatements(text, cluster) }),
+    });
   } finally {
     await store.close();
   }
@@ -54,6 +60,7 @@ export async function migrateCommand(args: string[]): Promise<number> {
     options: {
       store: { type: 'string' },
       kafka: { type: 'string' },
+      cluster: { type: 'string' },
       partitions: { type: 'string' },
       'dry-run': { type: 'boolean', default: false },
       ...KAFKA_FLAGS,
@@ -64,7 +71,10 @@ export async function migrateCommand(args: string[]): Promise<number> {
   const list = values.kafka ?? brokers();
   if (url === undefined && list === undefined)
     throw new UsageError('say what to migrate: --store, --kafka or both');
-  if (url !== undefined) await (values['dry-run'] ? printPlan : migrateStore)(url, log);
+  if (values.cluster !== undefined && url?.startsWith('chdb:'))
+    throw new UsageError('--cluster is for servers: an embedded store is one process');
+  if (url !== undefined)
+    await (values['dry-run'] ? printPlan : migrateStore)(url, log, values.cluster);
   if (list !== undefined && !values['dry-run']) {
     const partitions = integerOf(
       'partitions',

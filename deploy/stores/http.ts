@@ -32,6 +32,8 @@ export interface HttpSettings {
   /** The server ends a query by its own limit; the client gives up this much later. */
   readonly graceMs: number;
   readonly commandMs: number;
+  /** Of each shard, where the store is a cluster: all must have an insert before it counts. */
+  readonly replicas?: number;
 }
 
 export const HTTP_DEFAULTS: HttpSettings = {
@@ -61,6 +63,27 @@ function tlsOf({ ca, cert, key }: StoreTls) {
   const tls = own ? { ...authority, cert: Buffer.from(cert), key: Buffer.from(key) } : authority;
   return { tls };
 }
+
+/**
+ * What an insert into a cluster needs to count once, and to be seen by every later read: the answer
+ * comes when all replicas of each shard have it (deploy/clickhouse/README.md).
+ */
+const replicatedInsert = (replicas: number | undefined, timeMs: number) =>
+  replicas === undefined
+    ? {}
+    : {
+        insert_quorum: String(replicas),
+        insert_quorum_parallel: 1 as const,
+        insert_quorum_timeout: String(timeMs),
+        distributed_foreground_insert: 1 as const,
+        deduplicate_blocks_in_dependent_materialized_views: 1 as const,
+      };
+
+/** A subquery is asked once and sent to each shard; a shard that is away fails the query. */
+const replicatedRead = (replicas: number | undefined) =>
+  replicas === undefined
+    ? {}
+    : { distributed_product_mode: 'global' as const, skip_unavailable_shards: 0 as const };
 
 /** Time is limited by a signal on each call; the client's own limit, for a socket, is out of the way. */
 const NO_TIMEOUT_MS = 24 * 3600 * 1000;
@@ -186,7 +209,7 @@ export function openHttp(url: URL, settings: HttpSettings = HTTP_DEFAULTS, tls?:
       query: text,
       query_params: Object.fromEntries(params),
       format: 'JSONEachRow',
-      clickhouse_settings: { ...limitsOf(limits), ...more },
+      clickhouse_settings: { ...limitsOf(limits), ...more, ...replicatedRead(settings.replicas) },
       abort_signal: signal,
     });
   }
@@ -230,6 +253,7 @@ export function openHttp(url: URL, settings: HttpSettings = HTTP_DEFAULTS, tls?:
           max_execution_time: seconds(timeMs),
           input_format_skip_unknown_fields: 0,
           wait_end_of_query: 1,
+          ...replicatedInsert(settings.replicas, timeMs),
         },
         abort_signal: until,
       });

@@ -1,4 +1,5 @@
 import { type Log, type Store, StoreError } from '#schemas';
+import { clusterSettings } from '../settings.ts';
 import { storeTls } from '../tls.ts';
 
 /** Images for a cluster leave the embedded engine out. */
@@ -24,7 +25,7 @@ export async function openStore(url: string, deps: { readonly log: Log }): Promi
   }
   if (URL.canParse(url) && /^https?:$/.test(new URL(url).protocol)) {
     const { HTTP_DEFAULTS, openHttp } = await import('./http.ts');
-    return openHttp(new URL(url), HTTP_DEFAULTS, storeTls());
+    return openHttp(new URL(url), { ...HTTP_DEFAULTS, ...clusterSettings() }, storeTls());
   }
   const message = `${withoutPassword(url)}: a store is chdb:DIR or http://[USER:PASSWORD@]HOST:PORT/`;
   throw new StoreError({ code: 'refused', message });
