@@ -5,7 +5,7 @@
  */
 import os from 'node:os';
 import path from 'node:path';
-import type { Clock, Log, Meter, Random } from '#schemas';
+import type { Clock, Draft, Log, Meter, Random } from '#schemas';
 import { type Disk, systemDisk } from '../../collector/disk.ts';
 import { openSession, SESSION_DEFAULTS, type Session } from '../../collector/session.ts';
 import { createShipper, type Shipper, type Transport } from '../../collector/ship.ts';
@@ -47,6 +47,8 @@ export interface JournalDeps {
   /** The machine's own where nothing is said. */
   readonly disk?: Disk;
   readonly bytesMax?: number;
+  /** Takes secrets out of what is written down: who looks for a leaked key has it in the query. */
+  readonly redact?: (draft: Draft) => Draft;
 }
 
 export interface JournalPart {
@@ -102,7 +104,10 @@ export function createJournals(deps: JournalDeps): JournalPart {
       },
     });
     const session = openSession(
-      { spool: watched, clock, random, log, meter, settings: SETTINGS },
+      {
+        ...{ spool: watched, clock, random, log, meter, settings: SETTINGS },
+        ...(deps.redact === undefined ? {} : { redact: deps.redact }),
+      },
       { commandArgs: ['telltale', kind], cwd: path.resolve(deps.dir), settings: {} },
     );
     return streamOf(spool, session, kept, shipperOf(spool));

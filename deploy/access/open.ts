@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Clock, Log, Meter, Random, Store } from '#schemas';
+import { createRedactor } from '../../collector/redact.ts';
 import { ShipError, type Transport } from '../../collector/ship.ts';
 import { createFrameIntake } from '../../ingest/http.ts';
 import { createIngest } from '../../ingest/loop.ts';
@@ -9,6 +10,7 @@ import { bearerOf, findToken, isToken, viewerOf } from '../../query/access/token
 import type { Authenticate } from '../../query/access/viewer.ts';
 import { QueryError } from '../../query/errors.ts';
 import type { QueryDeps } from '../../query/server.ts';
+import { redactionKey } from '../redaction.ts';
 import { createJournals } from './journal.ts';
 import { createLocalToken, type LocalToken } from './local.ts';
 import { createOidc } from './oidc.ts';
@@ -89,7 +91,9 @@ export function openAccess(options: AccessOptions, deps: Deps): OpenAccess {
   const local = loopback ? createLocalToken(dir, tenant, deps.random) : undefined;
   const spool = path.join(dir, 'journal');
   fs.mkdirSync(spool, { recursive: true, mode: 0o700 });
-  const journal = createJournals({ ...deps, dir: spool, transport: directTransport(deps) });
+  const redact = createRedactor({ key: redactionKey(spool), content: 'full' });
+  const transport = directTransport(deps);
+  const journal = createJournals({ ...deps, dir: spool, transport, redact });
   journal.start();
   return {
     deps: {

@@ -12,7 +12,8 @@ import {
 } from '../../collector/agents/import/session.ts';
 import { type Adapter, findAdapter, UnknownAgentError } from '../../collector/agents/index.ts';
 import { systemDisk } from '../../collector/disk.ts';
-import { createRedactor } from '../../collector/redact.ts';
+import type { Configured } from '../../collector/redact/configured.ts';
+import { type ContentPolicy, createRedactor } from '../../collector/redact.ts';
 import { openSession } from '../../collector/session.ts';
 import { createShipper, openTransport } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
@@ -21,7 +22,7 @@ import { createClock, systemRandom } from '../process/clock.ts';
 import { UsageError } from '../process/lifecycle.ts';
 import { terminalLog } from '../process/log.ts';
 import { createMeter } from '../process/meter.ts';
-import { redactionKey } from '../redaction.ts';
+import { configuredRedaction, contentPolicyOf, redactionKey } from '../redaction.ts';
 import { destination, integerOf, spoolDir, tenant } from '../settings.ts';
 import { opencodeLines } from './import-sqlite.ts';
 
@@ -121,6 +122,10 @@ export interface ImportOptions {
   readonly user: string;
   readonly waitMs: number;
   readonly security?: KafkaSecurity;
+  /** What is kept of prompts, answers, arguments and outputs; all where nothing is said. */
+  readonly content?: ContentPolicy;
+  /** What a `--redact` file says is secret. */
+  readonly configured?: Configured;
 }
 
 export interface Imported {
@@ -172,12 +177,20 @@ export async function importFiles(options: ImportOptions): Promise<Imported> {
     const recording = openSession(
       {
         ...{ spool, clock, random: systemRandom, log, meter },
-        redact: createRedactor({ key: redactionKey(options.spool), content: 'full' }),
+        redact: createRedactor({
+          key: redactionKey(options.spool),
+          content: options.content ?? 'full',
+          ...(options.configured === undefined ? {} : { configured: options.configured }),
+        }),
       },
       {
         commandArgs: ['telltale', 'import', ...files.map(({ name }) => name)],
         cwd: '/',
-        settings: { agent: adapter.name, ...importedSettings(files) },
+        settings: {
+          agent: adapter.name,
+          content: options.content ?? 'full',
+          ...importedSettings(files),
+        },
       },
     );
     for (let at = 0; at < replayed.drafts.length; at += BATCH)
@@ -207,6 +220,8 @@ export async function importCommand(args: string[]): Promise<number> {
       host: { type: 'string', default: '' },
       user: { type: 'string', default: '' },
       'wait-ms': { type: 'string' },
+      content: { type: 'string', default: 'full' },
+      redact: { type: 'string' },
       ...KAFKA_FLAGS,
     },
   });
@@ -221,6 +236,8 @@ export async function importCommand(args: string[]): Promise<number> {
     user: values.user,
     security: kafkaSecurity(values),
     waitMs: integerOf('wait-ms', values['wait-ms'], WAIT_MS, WAIT_MS_MAX),
+    content: contentPolicyOf(values.content),
+    ...(values.redact === undefined ? {} : { configured: configuredRedaction(values.redact) }),
     ...(values.agent === undefined ? {} : { agent: values.agent }),
   }).catch((error: unknown) => {
     if (error instanceof UnknownAgentError) throw new UsageError(`--agent: ${error.message}`);

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TelltaleEvent } from '#schemas';
 import { accountFor, factsOf, verifyChain } from '#schemas';
 import { ImportError, readNative } from '../../../collector/agents/import/native.ts';
-import { importFiles } from '../../../deploy/commands/import.ts';
+import { type ImportOptions, importFiles } from '../../../deploy/commands/import.ts';
 import { analyse } from '../../../query/timeline/analyse.ts';
 import { startSink } from '../../agents/session.ts';
 import { at, CLAUDE, GEMINI, type Input, OPENCODE } from './samples.ts';
@@ -89,7 +89,12 @@ describe('an import', () => {
     fs.rmSync(dir, { recursive: true, force: true });
   });
 
-  async function run(files: readonly string[], agent?: string, to = sink.url) {
+  async function run(
+    files: readonly string[],
+    agent?: string,
+    to = sink.url,
+    policy: Partial<ImportOptions> = {},
+  ) {
     sink.events.length = 0;
     const done = await importFiles({
       files,
@@ -100,6 +105,7 @@ describe('an import', () => {
       user: '',
       waitMs: to === sink.url ? 10_000 : 100,
       ...(agent === undefined ? {} : { agent }),
+      ...policy,
     });
     return { ...done, stored: [...sink.events] as TelltaleEvent[] };
   }
@@ -141,6 +147,22 @@ describe('an import', () => {
       toolu_sub: 'success',
     });
     expect(stored.find((event) => event.kind === 'prompt')?.ts).toBe(at(0));
+  });
+
+  it('keeps of content what the policy allows, and nothing that the user calls secret', async () => {
+    const folder = write('policy', filesOf(CLAUDE));
+    const configured = { fields: ['cwd'], paths: [], expressions: [] };
+    const { stored } = await run([folder], undefined, sink.url, { content: 'hash', configured });
+    const prompts = stored.filter((event) => event.kind === 'prompt');
+    expect(prompts.length).toBeGreaterThan(0);
+    for (const prompt of prompts) {
+      expect(prompt.prompt).toMatch(/^\[content:[0-9a-f]{16}:\d+\]$/);
+      expect(prompt.altered?.join()).toMatch(/prompt:withheld:\d+/);
+    }
+    expect(stored[0]).toMatchObject({ settings: { content: 'hash' } });
+    const places = stored.flatMap((event) => ('cwd' in event && event.cwd ? [event.cwd] : []));
+    expect(places.length).toBeGreaterThan(0);
+    for (const place of places) expect(place).toMatch(/^\[redacted:field:/);
   });
 
   it('calls the same files the same session and stream, and other files another', async () => {

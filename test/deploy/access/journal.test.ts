@@ -4,7 +4,12 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Disk, systemDisk } from '../../../collector/disk.ts';
-import { createJournals, type JournalPart } from '../../../deploy/access/journal.ts';
+import { createRedactor } from '../../../collector/redact.ts';
+import {
+  createJournals,
+  type JournalDeps,
+  type JournalPart,
+} from '../../../deploy/access/journal.ts';
 import { directTransport } from '../../../deploy/access/open.ts';
 import { createSyncedDisk } from '../../../deploy/access/synced-disk.ts';
 import { createClock, systemRandom } from '../../../deploy/process/clock.ts';
@@ -34,7 +39,7 @@ afterAll(async () => {
   for (const dir of dirs) fs.rmSync(dir, { recursive: true, force: true });
 });
 
-function open(dir = newDir(), more: { disk?: Disk; bytesMax?: number } = {}): JournalPart {
+function open(dir = newDir(), more: Partial<JournalDeps> = {}): JournalPart {
   const ports = { log: fakeLog(), meter: fakeMeter(), clock: createClock(), random: systemRandom };
   const transport = directTransport({ ...ports, store: test.store });
   return createJournals({ ...ports, dir, transport, ...more });
@@ -70,6 +75,22 @@ describe('the journal', () => {
     expect(nodes.flatMap(({ operation }) => operation ?? [])).toEqual(['one', 'two']);
     expect(nodes.find(({ id }) => id === first.id)?.operation).toBe('one');
     await service.app.close();
+  });
+
+  it('keeps no secret that somebody looked for', async () => {
+    const dir = newDir();
+    const key = Buffer.alloc(32, 7);
+    const part = open(dir, { redact: createRedactor({ key, content: 'full' }) });
+    const token = `ghp_${'0aB1cD2eF3'.repeat(4).slice(0, 36)}`;
+    const asked = { ...access('search'), attrs: { variables: JSON.stringify({ words: token }) } };
+    await part.journals('acme').append(asked);
+    await part.journals('acme').append({ kind: 'annotation', actor: 'kim', note: `saw ${token}` });
+    const files = fs.readdirSync(dir, { recursive: true, encoding: 'utf8' });
+    const texts = files
+      .filter((name) => name.endsWith('.log'))
+      .map((name) => fs.readFileSync(path.join(dir, name), 'latin1'));
+    expect(texts.join('')).not.toContain(token);
+    expect(texts.join('').match(/\[redacted:github-pat:[0-9a-f]{16}\]/g)).toHaveLength(2);
   });
 
   it('has an event on disk and synced before it promises it', async () => {
