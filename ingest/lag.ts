@@ -40,7 +40,7 @@ interface Deps {
 }
 
 /**
- * Measures the lag again and again until the function given back is called. The brokers are asked,
+ * Measures the lag now, and again and again until the function given back is called. The brokers are asked,
  * because a worker whose store is away fetches nothing and would never see the log grow.
  */
 export function watchLag({ admin, topic, groupId, clock, log, meter }: Deps): () => void {
@@ -52,7 +52,9 @@ export function watchLag({ admin, topic, groupId, clock, log, meter }: Deps): ()
     const committed = new Map(group?.partitions.map((one) => [one.partition, one.offset]));
     meter.gauge('telltale.ingest.lag', behind(ends, committed));
   }
-  return clock.every(LAG_MS, () => {
+  const look = () => {
     measure().catch((error) => log.debug('ingest.no_lag', { error: String(error) }));
-  });
+  };
+  look();
+  return clock.every(LAG_MS, look);
 }
