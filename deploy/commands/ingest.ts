@@ -42,7 +42,7 @@ export async function ingest(args: string[]): Promise<number> {
   const observed = await observeService('ingest', values.health, clock);
   const { log, telemetry } = observed;
   const { meter, tracer } = telemetry;
-  const store = telemetry.store(await openServing(url, log));
+  const store = telemetry.store(await openServing(url, log, Number.POSITIVE_INFINITY));
   const shared = { store, log, meter, tracer, clock, random: systemRandom };
   const security = kafkaSecurity(values);
   const rules = ruleSettings(values, SHIPPED, list.split(','), security);

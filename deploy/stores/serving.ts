@@ -10,9 +10,12 @@ import { openStore } from './open.ts';
  */
 const STORE_WAIT_MS = 30_000;
 const STORE_RETRY_MS = 500;
+/** A store that stays away is said again with every so many tries. */
+const TELL_TRIES = 60;
 
+/** Nothing is written yet, so an answer that did not come in time is asked for again as well. */
 const isAway = (error: unknown): boolean =>
-  error instanceof StoreError && ['unreachable', 'busy'].includes(error.fault.code);
+  error instanceof StoreError && ['unreachable', 'busy', 'unknown'].includes(error.fault.code);
 
 async function openOnce(url: string, log: Log): Promise<Store> {
   const store = await openStore(url, { log });
@@ -25,15 +28,16 @@ async function openOnce(url: string, log: Log): Promise<Store> {
   }
 }
 
-/** Tries `work` again while the store can't be reached, for a bounded time. */
-async function whenThere<T>(work: () => Promise<T>, log: Log): Promise<T> {
-  const end = performance.now() + STORE_WAIT_MS;
+/** Tries `work` again while the store can't be reached, for `waitMs`. */
+async function whenThere<T>(work: () => Promise<T>, log: Log, waitMs: number): Promise<T> {
+  const end = performance.now() + waitMs;
   for (let attempt = 0; ; attempt++) {
     try {
       return await work();
     } catch (error) {
       if (!isAway(error) || performance.now() > end) throw error;
-      if (attempt === 0) log.warn('store.away_at_start', { error: (error as Error).message });
+      if (attempt % TELL_TRIES === 0)
+        log.warn('store.away_at_start', { attempt, error: (error as Error).message });
       await delay(STORE_RETRY_MS);
     }
   }
@@ -41,11 +45,12 @@ async function whenThere<T>(work: () => Promise<T>, log: Log): Promise<T> {
 
 /**
  * Opens a service's store. Rejects with `MigrationError` where its schema is not this program's, with
- * `StoreError` where it can't be reached in time.
+ * `StoreError` where it can't be reached within `waitMs`: a worker gives `Infinity`, because what it
+ * is for waits in Kafka meanwhile and needs nobody's help when the store is back.
  */
-export const openServing = (url: string, log: Log): Promise<Store> =>
-  whenThere(() => openOnce(url, log), log);
+export const openServing = (url: string, log: Log, waitMs = STORE_WAIT_MS): Promise<Store> =>
+  whenThere(() => openOnce(url, log), log, waitMs);
 
 /** The same for a store that is open already. */
 export const awaitSchema = (store: Store, log: Log): Promise<void> =>
-  whenThere(() => requireSchema(store), log);
+  whenThere(() => requireSchema(store), log, STORE_WAIT_MS);

@@ -2,8 +2,9 @@
  * Back-pressure: a worker whose store is away for minutes while a million events wait. Its memory
  * must stay within the bound that ingest/README.md states, and it must go on by itself.
  *
- * `store-away`: the worker starts while nobody listens at the store's address, then the store
- * accepts and never answers (SIGSTOP of its process), then it is there.
+ * `store-away`: the worker has its partitions, then nobody listens at the store's address any more
+ * while the events come in, then the store accepts and never answers (SIGSTOP of its process),
+ * then it is there.
  */
 
 import { workerTotals } from './fleet.ts';
@@ -39,7 +40,12 @@ export async function storeAway(options: AwayOptions) {
   const { events, awayMs } = options;
   const site = await openSite(options);
   try {
-    say(`filling the topic with ${events} events`);
+    const worker = site.worker('worker-1', options.rules ? [] : ['--no-rules']);
+    const memory = watchMemory(worker.pid as number);
+    await assigned(site, 'worker-1');
+    await site.store.kill();
+    say(`the store refuses connections; filling the topic with ${events} events`);
+    memory.phase('refused');
     const began = performance.now();
     const sessions = 12;
     const loads = ['load-1', 'load-2'].map((name) =>
@@ -48,12 +54,6 @@ export async function storeAway(options: AwayOptions) {
     for (const code of await Promise.all(loads.map(ended)))
       if (code !== 0) throw new Error(`a load generator ended with ${code}: see ${site.dir}`);
     const filledSeconds = Math.round((performance.now() - began) / 1000);
-    await site.store.kill();
-    const worker = site.worker('worker-1', options.rules ? [] : ['--no-rules']);
-    const memory = watchMemory(worker.pid as number);
-    await assigned(site, 'worker-1');
-    say('the worker runs; its store refuses connections');
-    memory.phase('refused');
     await sleep(awayMs / 2);
     await site.store.start();
     site.store.signal('SIGSTOP');
