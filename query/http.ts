@@ -6,6 +6,7 @@
  *     GET /v1/sessions/:id/story        SessionData of timeline/story.ts; `:id` may be `latest`
  *     GET /v1/sessions/:id/export       all that is stored of it, as NDJSON: see export/evidence.ts
  *     GET /v1/sessions/:id/events       its timeline as NDJSON, CSV, Parquet, OCSF: see export/route.ts
+ *     GET /v1/sessions/:id/removal      the tombstone of one that retention removed
  */
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -16,6 +17,7 @@ import { createEventExports } from './export/route.ts';
 import { createLoads, findSession } from './load.ts';
 import { pageSize } from './plan.ts';
 import { type SessionRow, sessionHead } from './render.ts';
+import { removalOf } from './retention.ts';
 import type { Runner } from './run.ts';
 import { sessionsPlan } from './session-plan.ts';
 import type { SessionData } from './timeline/story.ts';
@@ -53,6 +55,12 @@ export function registerRoutes(app: FastifyInstance): void {
     if (head === undefined) throw new QueryError('NOT_FOUND', 'no such session');
     const data = await createLoads(run).data(head);
     return reply.type('application/json; charset=utf-8').send(Readable.from(storyText(data)));
+  });
+
+  route('/v1/sessions/:id/removal', async (run, request) => {
+    const removal = await removalOf(run, (request.params as { id: string }).id);
+    if (removal === undefined) throw new QueryError('NOT_FOUND', 'no session was removed there');
+    return removal;
   });
 
   route('/v1/sessions/:id/export', createExports());

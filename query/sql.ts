@@ -21,7 +21,9 @@ import {
   ENTITIES_TABLE,
   ERASURES_TABLE,
   EVENTS_TABLE,
+  HOLDS_TABLE,
   JOURNAL_AGENTS,
+  REMOVALS_TABLE,
   REPLAYS_TABLE,
   type Sql,
   type SqlValue,
@@ -38,6 +40,8 @@ export const TABLES = {
   alerts: ALERTS_TABLE,
   alertStates: ALERT_STATES_TABLE,
   entities: ENTITIES_TABLE,
+  holds: HOLDS_TABLE,
+  removals: REMOVALS_TABLE,
 } as const;
 export type TableName = keyof typeof TABLES;
 

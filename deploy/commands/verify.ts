@@ -2,12 +2,19 @@ import fs from 'node:fs';
 import os from 'node:os';
 import { parseArgs } from 'node:util';
 import type { WitnessAddress } from '../../ingest/seal/witnesses.ts';
-import { safeJson } from '../../query/timeline/escape.ts';
+import type { Removal } from '../../query/retention.ts';
+import { escapeText, safeJson } from '../../query/timeline/escape.ts';
 import { UnreadableError } from '../../schemas/evidence/format.ts';
 import { isGood, type Report } from '../../schemas/evidence/report.ts';
 import { type VerifyOptions, verifyEvidence } from '../../schemas/evidence/verify.ts';
 import { authorizationFor } from '../access/credentials.ts';
-import { checkFleet, type FleetReport, isFleetGood } from '../evidence/fleet.ts';
+import {
+  checkFleet,
+  type FleetReport,
+  isFleetGood,
+  isRemovedByPolicy,
+  type SessionResult,
+} from '../evidence/fleet.ts';
 import { addressesOf, trustOf } from '../evidence/keys.ts';
 import { placeText, reportText } from '../evidence/print.ts';
 import { NoSessionError, stageSession } from '../evidence/stage.ts';
@@ -47,12 +54,39 @@ async function verifySession(base: URL, session: string, trust: VerifyOptions): 
   });
 }
 
+/** What is said of a session by its tombstone. */
+function removalText({ policy, days, by, removed_ms }: Removal): string {
+  const date = new Date(removed_ms).toISOString().slice(0, 10);
+  return `removed by retention policy on ${date} under policy ${escapeText(policy)} (after ${days} days, run by ${escapeText(by)})`;
+}
+
+/** What is said of a session that the log vouches for and the store does not have. */
+function goneText(one: SessionResult): string {
+  const streams = Object.entries(one.vouched).map(([id, seq]) => `${id} up to event ${seq}`);
+  const vouched = `the log vouches for ${streams.join(', ')}`;
+  if (one.removal === undefined) return `removed: ${vouched}`;
+  const words = removalText(one.removal);
+  return isRemovedByPolicy(one)
+    ? `${words}; ${vouched}`
+    : `removed, and the tombstone does not cover it (${words}): ${vouched}`;
+}
+
+/** The tombstone that a server has of a session; undefined where it has none. */
+async function removalAt(base: URL, session: string): Promise<Removal | undefined> {
+  const url = new URL(`/v1/sessions/${encodeURIComponent(session)}/removal`, base);
+  const response = await fetch(url, { redirect: 'error', headers: authorizationFor(base) });
+  if (response.ok) return (await response.json()) as Removal;
+  // A server of an earlier version has no tombstones, and a session that never was has none.
+  if (response.status === 404 || response.status === 400) return undefined;
+  throw new Error(`${base.origin} answers ${response.status} for the removal of ${session}`);
+}
+
 function fleetText({ logFaults, size, sessions }: FleetReport): string {
   const lines = logFaults.map((what) => `log fault: ${what}\n`);
-  for (const { session_id, vouched, report } of sessions) {
+  for (const one of sessions) {
+    const { session_id, report } = one;
     if (report === undefined) {
-      const streams = Object.entries(vouched).map(([id, seq]) => `${id} up to event ${seq}`);
-      lines.push(`${session_id}  removed: the log vouches for ${streams.join(', ')}\n`);
+      lines.push(`${session_id}  ${goneText(one)}\n`);
       continue;
     }
     const { integrity, completeness, assurance } = report;
@@ -62,8 +96,11 @@ function fleetText({ logFaults, size, sessions }: FleetReport): string {
     const firsts = [integrity.first, isGood(report) ? undefined : completeness.first];
     for (const place of firsts) if (place !== undefined) lines.push(`    ${placeText(place)}\n`);
   }
-  const removed = sessions.filter(({ report }) => report === undefined).length;
-  lines.push(`${sessions.length} sessions under ${size} heads of the log, ${removed} removed\n`);
+  const gone = sessions.filter(({ report }) => report === undefined);
+  const declared = gone.filter(isRemovedByPolicy).length;
+  lines.push(
+    `${sessions.length} sessions under ${size} heads of the log, ${gone.length - declared} removed, ${declared} removed by retention policy\n`,
+  );
   return lines.join('');
 }
 
@@ -75,7 +112,7 @@ async function verifyAll(
 ): Promise<number> {
   const reportOf = ({ session_id }: { session_id: string }) =>
     verifySession(base, session_id, trust).catch((error: unknown) => {
-      if (error instanceof NoSessionError) return undefined;
+      if (error instanceof NoSessionError) return removalAt(base, session_id);
       throw error;
     });
   const ask = (origin: string) => askWitnesses(witnesses, origin);
@@ -147,7 +184,9 @@ export async function verify(args: string[]): Promise<number> {
     if (!(error instanceof UnreadableError || error instanceof NoSessionError || isSystem))
       throw error;
     const what = error instanceof Error ? error.message : String(error);
-    process.stderr.write(`telltale: ${JSON.stringify(target)} can’t be verified: ${what}\n`);
+    const gone = online && target !== 'latest' ? await removalAt(base(), target) : undefined;
+    const why = gone === undefined ? what : `it was ${removalText(gone)}`;
+    process.stderr.write(`telltale: ${JSON.stringify(target)} can’t be verified: ${why}\n`);
     return UNREADABLE;
   }
 }

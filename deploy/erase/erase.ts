@@ -140,7 +140,7 @@ async function countOf(store: Store, text: string): Promise<number> {
 }
 
 /** Removes the parts of a table that were replaced. Rejects where queries hold them too long. */
-async function clear({ store, clock }: ErasureDeps, table: string): Promise<void> {
+export async function clear({ store, clock }: ErasureDeps, table: string): Promise<void> {
   await store.command(sql.keepNoOldParts(table));
   try {
     for (let tries = 1; ; tries++) {

@@ -13,6 +13,7 @@ import {
 } from '#schemas';
 import { auditLog, lastHeads, type Witnessed } from '../../ingest/seal/audit.ts';
 import { checkTree, walkHeads } from '../../ingest/seal/walk.ts';
+import type { Removal } from '../../query/retention.ts';
 import { createFindings } from '../../schemas/evidence/findings.ts';
 import { checkNote } from '../../schemas/evidence/log.ts';
 import { isGood, type Report } from '../../schemas/evidence/report.ts';
@@ -27,6 +28,8 @@ export interface SessionResult {
   readonly vouched: Readonly<Record<string, number>>;
   /** Undefined where the store has no such session any more. */
   readonly report: Report | undefined;
+  /** What the store says of a session that it has no more; undefined where it says nothing. */
+  readonly removal?: Removal;
 }
 
 export interface FleetReport {
@@ -128,7 +131,7 @@ async function treeFaults(
 export async function checkFleet(
   fetch: TileFetch,
   trust: VerifyOptions,
-  verify: (session: Known) => Promise<Report | undefined>,
+  verify: (session: Known) => Promise<Report | Removal | undefined>,
   ask: (origin: string) => Promise<readonly Witnessed[]> = async () => [],
 ): Promise<FleetReport> {
   const first = await readTreeHead(fetch);
@@ -144,11 +147,30 @@ export async function checkFleet(
   logFaults.push(...spoilt);
   if (spoilt.length > 0) return { logFaults, size, sessions: [] };
   const sessions: SessionResult[] = [];
-  for (const known of await sessionsOf(size, fetch))
-    sessions.push({ ...known, report: await verify(known) });
+  for (const known of await sessionsOf(size, fetch)) {
+    const found = await verify(known);
+    const removed = found !== undefined && 'policy' in found;
+    sessions.push({
+      ...known,
+      report: removed ? undefined : found,
+      ...(removed ? { removal: found } : {}),
+    });
+  }
   return { logFaults, size, sessions };
 }
 
+/**
+ * Whether a session is gone by a policy that said so: its tombstone names each stream that the log
+ * vouches for, up to the last number there. It is the store's word, which the journal repeats; the log
+ * still proves that there was such a session, and until where.
+ */
+export const isRemovedByPolicy = ({ vouched, removal }: SessionResult): boolean =>
+  removal !== undefined &&
+  Object.entries(vouched).every(([id, seq]) =>
+    removal.streams.some(({ stream_id, last_seq }) => stream_id === id && last_seq >= seq),
+  );
+
 /** Whether nothing is wrong with the log nor with any session in it. */
 export const isFleetGood = ({ logFaults, sessions }: FleetReport): boolean =>
-  logFaults.length === 0 && sessions.every(({ report }) => report !== undefined && isGood(report));
+  logFaults.length === 0 &&
+  sessions.every((one) => (one.report === undefined ? isRemovedByPolicy(one) : isGood(one.report)));

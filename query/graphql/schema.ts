@@ -8,6 +8,7 @@ import './casework.ts';
 import './coverage.ts';
 import './events.ts';
 import './files.ts';
+import './holds.ts';
 import './live.ts';
 import './network.ts';
 import './search.ts';

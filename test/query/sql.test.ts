@@ -4,11 +4,20 @@ import * as casework from '../../query/casework/plan.ts';
 import { NOTHING_YET, pass } from '../../query/live/arrivals.ts';
 import * as live from '../../query/live/plan.ts';
 import * as shared from '../../query/plan.ts';
+import * as retention from '../../query/retention-plan.ts';
 import * as sessions from '../../query/session-plan.ts';
 import { condition, containing, ScopeError, type Select, select } from '../../query/sql.ts';
 import * as timeline from '../../query/timeline-plan.ts';
 
-const plan = { ...sessions, ...timeline, ...accounts, ...live, ...casework, ...shared };
+const plan = {
+  ...sessions,
+  ...timeline,
+  ...accounts,
+  ...live,
+  ...casework,
+  ...retention,
+  ...shared,
+};
 const STATE = pass(NOTHING_YET, [
   { stream: '0193a5e0-0000-7000-8000-00000000000a', seq: 1, stampMs: 5 },
 ]);
@@ -27,6 +36,8 @@ const PLANS: Record<string, (tenant: string) => { text: string; params: object }
       { startedNs: EVENT.ts, id: SESSION },
     ),
   sessionPlan: (t) => plan.sessionPlan(t, SESSION),
+  holdsPlan: (t) => plan.holdsPlan(t),
+  removalPlan: (t) => plan.removalPlan(t, SESSION),
   streamsPlan: (t) => plan.streamsPlan(t, SESSION, 5),
   timelinePlan: (t) =>
     plan.timelinePlan(
