@@ -1,13 +1,13 @@
 import { parseArgs } from 'node:util';
-import type { Clock, KafkaSecurity, Log, Meter } from '#schemas';
+import type { Clock, KafkaSecurity, Log, Meter, Tracer } from '#schemas';
 import { systemDisk } from '../../collector/disk.ts';
 import { createShipper, openTransport } from '../../collector/ship.ts';
 import { abandonedStreams, adoptSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
 import { KAFKA_FLAGS, kafkaSecurity } from '../kafka/security.ts';
 import { createClock } from '../process/clock.ts';
 import { terminalLog } from '../process/log.ts';
-import { createMeter } from '../process/meter.ts';
 import { destination, integerOf, spoolDir } from '../settings.ts';
+import { observeCollector } from '../telemetry/service.ts';
 
 const WAIT_MS = 60_000;
 const WAIT_MS_MAX = 24 * 3600 * 1000;
@@ -16,6 +16,7 @@ export interface LeftoverDeps {
   readonly log: Log;
   readonly clock: Clock;
   readonly meter: Meter;
+  readonly tracer?: Tracer;
   readonly security?: KafkaSecurity;
 }
 
@@ -57,9 +58,13 @@ export async function collect(args: string[]): Promise<number> {
   });
   const to = values.to ?? destination();
   const security = kafkaSecurity(values);
-  const deps = { log: terminalLog(true), clock: createClock(), meter: createMeter(), security };
+  const clock = createClock();
+  const telemetry = await observeCollector(terminalLog(true), clock);
+  const { log, meter, tracer } = telemetry;
+  const deps = { log, clock, meter, tracer, security };
   const waitMs = integerOf('wait-ms', values['wait-ms'], WAIT_MS, WAIT_MS_MAX);
   const done = await shipLeftovers(values.spool ?? spoolDir(), to, waitMs, deps);
+  await telemetry.stop();
   process.stdout.write(
     `${done.streams} streams, ${done.shipped} events shipped to ${to}, ${done.waiting} still wait\n`,
   );

@@ -30,6 +30,7 @@ import {
   redactionKey,
 } from '../redaction.ts';
 import { destination, integerOf, nativeHelper, spoolDir, tenant } from '../settings.ts';
+import { observeCollector } from '../telemetry/service.ts';
 import { shipLeftovers } from './collect.ts';
 
 const DRAIN_MS = 10_000;
@@ -78,9 +79,9 @@ export function splitCommand(args: readonly string[]): { flags: string[]; argv: 
 
 /** Records one command with everything that this machine and agent offer. */
 export async function recordCommand(options: RunOptions): Promise<Recorded> {
-  const log = terminalLog(options.verbose);
   const clock = createClock();
-  const meter = createMeter();
+  const telemetry = await observeCollector(terminalLog(options.verbose), clock);
+  const { log, meter, tracer } = telemetry;
   const content = options.content ?? 'full';
   const adapter = findAdapter(options.agent, options.command.argv);
   const identity: StreamIdentity = {
@@ -97,7 +98,7 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
     { disk: systemDisk, clock, log },
   );
   const transport = openTransport(options.to, log, options.security);
-  const shipper = createShipper({ spool, transport, log, clock, meter });
+  const shipper = createShipper({ spool, transport, log, clock, meter, tracer });
   const privateDir = fs.mkdtempSync(path.join(os.tmpdir(), 'telltale-run-'));
   const channels =
     adapter === undefined
@@ -139,6 +140,7 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
     );
   } finally {
     await transport.close();
+    await telemetry.stop();
     fs.rmSync(privateDir, { recursive: true, force: true });
   }
 }
