@@ -20,7 +20,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   run: {
     summary: 'record a session; exits with the command’s code',
     usage:
-      'run [--agent NAME] [--sensor auto|seccomp|ptrace|none] [--secret PATH] [--redact FILE] [--content full|hash|none] [--egress FILE [--resolver IP:PORT]] [--to URL|kafka://HOST:PORT,…] [--tenant NAME] -- COMMAND …',
+      'run [--agent NAME] [--sensor auto|seccomp|ptrace|feed|none] [--feed falco|tetragon:FILE|unix:SOCKET|-] [--secret PATH] [--redact FILE] [--content full|hash|none] [--egress FILE [--resolver IP:PORT]] [--to URL|kafka://HOST:PORT,…] [--tenant NAME] -- COMMAND …',
     load: async () => (await import('./commands/run.ts')).run,
   },
   timeline: {
@@ -84,7 +84,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'API tokens: who may ask the query service, and for what',
     usage:
       'token create --name WHO [--tenant NAME] [--role viewer|investigator|admin]… [--scope content] ' +
-      '[--expires 90d|never] | list [--json] | revoke ID  [--data DIR | --file FILE]',
+      '[--expires 90d|never] | list [--json] | rotate ID [--overlap 24h] [--expires 90d|never] | ' +
+      'revoke ID  [--data DIR | --file FILE]',
     load: async () => (await import('./commands/token.ts')).token,
   },
   seal: {
@@ -92,6 +93,12 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     usage:
       'seal --store http://… --dir DIR [--host H] [--port N] [--origin NAME] [--witness URL=VKEY]…',
     load: async () => (await import('./commands/seal.ts')).seal,
+  },
+  keys: {
+    summary: 'signing and redaction keys: which there are, a new one, the end of an overlap',
+    usage:
+      'keys list | rotate log|witness|redaction | retire log|witness  [--dir DIR | --data DIR | --spool DIR]',
+    load: async () => (await import('./commands/keys.ts')).keys,
   },
   witness: {
     summary: 'an independent witness that cosigns transparency logs',

@@ -36,6 +36,17 @@ export function redactionKey(spoolDir: string): Buffer {
   throw new UsageError(`${file} is not a key of ${KEY_BYTES} bytes: remove it to have a new one`);
 }
 
+/** Moves the key aside, so that the next run makes another; gives where the old one is kept. */
+export function rotateRedactionKey(spoolDir: string): string {
+  const file = path.join(spoolDir, 'redaction.key');
+  if (!fs.existsSync(file)) throw new UsageError(`${file}: there is no such key yet`);
+  const stamp = new Date().toISOString().replace(/\D/g, '').slice(0, 14);
+  const kept = `${file}.${stamp}`;
+  if (fs.existsSync(kept)) throw new UsageError(`${kept} is there already: try again`);
+  fs.renameSync(file, kept);
+  return kept;
+}
+
 /** The meaning of `--content`. */
 export function contentPolicyOf(text: string): ContentPolicy {
   const policy = CONTENT_POLICIES.find((one) => one === text);

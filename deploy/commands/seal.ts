@@ -11,7 +11,7 @@ import {
   type Store,
 } from '#schemas';
 import { type LogFiles, openLogFiles } from '../../ingest/seal/files.ts';
-import { openKey } from '../../ingest/seal/key.ts';
+import { openKeys } from '../../ingest/seal/key.ts';
 import { openLog } from '../../ingest/seal/log.ts';
 import { createSealer, type Sealer } from '../../ingest/seal/sealer.ts';
 import { LOG_PREFIX, registerLog } from '../../ingest/seal/serve.ts';
@@ -28,14 +28,14 @@ import { lockDir } from '../process/lock.ts';
 import { portOf, storeUrl } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
 import { awaitSchema } from '../stores/serving.ts';
-import { SERVE_FLAGS, serveTls } from '../tls.ts';
 import { diskCheck, sealerChecks, storeChecks } from '../telemetry/checks.ts';
 import { healthOf, healthPart, observeService } from '../telemetry/service.ts';
 import { HEALTH_FLAG } from '../telemetry/settings.ts';
+import { SERVE_FLAGS, serveTls } from '../tls.ts';
 
 export const SEAL_PORT = 4561;
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1']);
-const KEY_FILE = 'log.key';
+export const LOG_KEY_FILE = 'log.key';
 /** The longest answer of a witness that is read. */
 const ANSWER_BYTES_MAX = 64 * 1024;
 
@@ -83,8 +83,11 @@ export async function openSeal(options: SealOptions): Promise<Seal> {
     const files = await openLogFiles(dir);
     const nameOfNew = `telltale.invalid/${Buffer.from(random.bytes(8)).toString('hex')}`;
     const name = { name: origin, nameOfNew };
-    const key = await openKey(files, random, { file: KEY_FILE, type: SIGNATURE_ED25519, ...name });
-    const writer = await openLog(files, key);
+    const [key, ...previous] = await openKeys(files, random, {
+      ...{ file: LOG_KEY_FILE, ...name },
+      type: SIGNATURE_ED25519,
+    });
+    const writer = await openLog(files, key, previous);
     const shared = { ...options, files, read: files.read, post: httpPost };
     const clients = witnesses.map((address) => createWitnessClient(address, shared));
     const sealer = createSealer({ ...shared, writer, witnesses: clients });

@@ -9,6 +9,7 @@ import { UsageError } from '../process/lifecycle.ts';
 import { dataDir, tenant } from '../settings.ts';
 
 const DEFAULT_EXPIRES = '90d';
+const DEFAULT_OVERLAP = '24h';
 const DAYS_MAX = 3650;
 const DAY_MS = 86_400_000;
 const UNITS: Readonly<Record<string, number>> = { h: 3_600_000, d: DAY_MS };
@@ -95,7 +96,38 @@ function revoke(file: string, id: string | undefined): number {
   return 0;
 }
 
-/** `telltale token create|list|revoke`: API tokens in a file of the data directory. */
+/** A new token in the place of another, which lives on for the overlap. */
+function rotate(file: string, id: string | undefined, flags: CreateFlags, overlap: string): number {
+  if (id === undefined) throw new UsageError('say which token, by the id that "list" shows');
+  const nowMs = Date.now();
+  const until = expiryOf(overlap, nowMs);
+  if (until === undefined) throw new UsageError('--overlap: give hours or days, such as 24h');
+  const old = readTokens(file).find((record) => record.id === id);
+  if (old === undefined || stateOf(old, nowMs).startsWith('revoked'))
+    throw new UsageError(`there is no token ${JSON.stringify(id)} in ${file}, or it is revoked`);
+  const expires = expiryOf(flags.expires, nowMs);
+  const { name, tenant: of, roles, scopes } = old;
+  const { token, record } = createToken(systemRandom, {
+    ...{ name, tenant: of, roles, scopes },
+    created: new Date(nowMs).toISOString(),
+    ...(expires === undefined ? {} : { expires }),
+  });
+  const ends = (one: TokenRecord): TokenRecord =>
+    one.expires !== undefined && Date.parse(one.expires) < Date.parse(until)
+      ? one
+      : { ...one, expires: until };
+  changeTokens(file, (records) => [
+    ...records.map((one) => (one.id === id ? ends(one) : one)),
+    record,
+  ]);
+  process.stdout.write(`${token}\n`);
+  process.stderr.write(
+    `telltale: token ${record.id} for ${name} is shown this once; ${id} is good until ${until} at the latest\n`,
+  );
+  return 0;
+}
+
+/** `telltale token create|list|rotate|revoke`: API tokens in a file of the data directory. */
 export async function token(args: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args,
@@ -106,6 +138,7 @@ export async function token(args: string[]): Promise<number> {
       role: { type: 'string', multiple: true, default: [] },
       scope: { type: 'string', multiple: true, default: [] },
       expires: { type: 'string', default: DEFAULT_EXPIRES },
+      overlap: { type: 'string', default: DEFAULT_OVERLAP },
       data: { type: 'string' },
       file: { type: 'string' },
       json: { type: 'boolean', default: false },
@@ -113,10 +146,11 @@ export async function token(args: string[]): Promise<number> {
   });
   const [verb, id, ...rest] = positionals;
   const file = values.file ?? tokensFile(accessDir(values.data ?? dataDir()));
-  if (rest.length > 0 || (verb !== 'revoke' && id !== undefined))
+  if (rest.length > 0 || (verb !== 'revoke' && verb !== 'rotate' && id !== undefined))
     throw new UsageError('too many words');
   if (verb === 'create') return create(file, values);
   if (verb === 'list') return list(file, values.json);
+  if (verb === 'rotate') return rotate(file, id, values, values.overlap);
   if (verb === 'revoke') return revoke(file, id);
-  throw new UsageError('create, list or revoke');
+  throw new UsageError('create, list, rotate or revoke');
 }

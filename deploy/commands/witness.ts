@@ -8,7 +8,7 @@ import {
   type VerifierKey,
 } from '#schemas';
 import { openLogFiles } from '../../ingest/seal/files.ts';
-import { openKey } from '../../ingest/seal/key.ts';
+import { openKeys } from '../../ingest/seal/key.ts';
 import { registerWitness } from '../../ingest/seal/serve.ts';
 import { createWitness } from '../../ingest/seal/witness.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
@@ -20,7 +20,7 @@ import { healthOf, healthPart, observeService } from '../telemetry/service.ts';
 import { HEALTH_FLAG } from '../telemetry/settings.ts';
 
 export const WITNESS_PORT = 4562;
-const KEY_FILE = 'witness.key';
+export const WITNESS_KEY_FILE = 'witness.key';
 
 function logKeyOf(text: string): VerifierKey {
   const key = parseVerifierKey(text);
@@ -32,7 +32,8 @@ function logKeyOf(text: string): VerifierKey {
 
 function logKeysOf(texts: readonly string[]): VerifierKey[] {
   const keys = texts.map(logKeyOf);
-  const doubled = keys.find(({ name }, i) => keys.findIndex((one) => one.name === name) !== i);
+  // Two keys of one name are a log whose key is being changed.
+  const doubled = keys.find(({ text }, i) => keys.findIndex((one) => one.text === text) !== i);
   if (doubled !== undefined) throw new UsageError(`--log: ${doubled.name} is given twice`);
   return keys;
 }
@@ -46,6 +47,7 @@ export async function witness(args: string[]): Promise<number> {
     args,
     options: {
       dir: { type: 'string' },
+      host: { type: 'string', default: '127.0.0.1' },
       port: { type: 'string' },
       name: { type: 'string' },
       log: { type: 'string', multiple: true, default: [] },
@@ -64,17 +66,17 @@ export async function witness(args: string[]): Promise<number> {
     const files = await openLogFiles(dir);
     const nameOfNew = `telltale.invalid/witness/${Buffer.from(systemRandom.bytes(8)).toString('hex')}`;
     const type = SIGNATURE_COSIGNATURE_V1;
-    const key = await openKey(files, systemRandom, {
-      ...{ file: KEY_FILE, type, nameOfNew },
+    const [key, ...previous] = await openKeys(files, systemRandom, {
+      ...{ file: WITNESS_KEY_FILE, type, nameOfNew },
       name: values.name,
     });
     const ports = { log, meter: telemetry.meter, clock };
-    const service = await createWitness({ ...ports, files, key, logs });
+    const service = await createWitness({ ...ports, files, key, previous, logs });
     const app = Fastify({ logger: false, forceCloseConnections: true });
     telemetry.requests(app);
     registerWitness(app, { witness: service, log });
     const start = async () => {
-      const at = await app.listen({ host: '127.0.0.1', port });
+      const at = await app.listen({ host: values.host, port });
       process.stdout.write(`telltale witness serves ${at}\nwitness key: ${key.verifier.text}\n`);
     };
     const health = healthPart(observed, healthOf(observed, [diskCheck(dir)], clock));

@@ -99,11 +99,22 @@ function covers(size: number, tile: Tile): boolean {
   return end <= size;
 }
 
+/** A head that one of the keys signed. */
+function openSigned(bytes: Buffer, keys: readonly SignerKey[]) {
+  const [first, ...others] = keys.map(({ verifier }) => openCheckpoint(bytes, verifier));
+  return others.find(({ ok }) => first?.ok === false && ok) ?? (first as NonNullable<typeof first>);
+}
+
 /**
- * Opens the log in `files`, or begins one. The committed head must be signed by `key`, and the
+ * Opens the log in `files`, or begins one. The committed head must be signed by `key` or one of
+ * `previous`, which sign beside it; and the
  * tree's right edge must have its root. Rejects with `LogError` where the files are no such log.
  */
-export async function openLog(files: LogFiles, key: SignerKey): Promise<LogWriter> {
+export async function openLog(
+  files: LogFiles,
+  key: SignerKey,
+  previous: readonly SignerKey[] = [],
+): Promise<LogWriter> {
   const origin = key.verifier.name;
   let bytes = await files.read(COMMITTED_PATH);
   let edge = createTreeEdge();
@@ -113,7 +124,10 @@ export async function openLog(files: LogFiles, key: SignerKey): Promise<LogWrite
 
   const signed = (checkpoint: Checkpoint) => {
     const text = checkpointText(checkpoint);
-    return formatNote(text, [signNote(text, key)]);
+    return formatNote(
+      text,
+      [key, ...previous].map((one) => signNote(text, one)),
+    );
   };
 
   async function commit(checkpoint: Checkpoint): Promise<void> {
@@ -130,7 +144,7 @@ export async function openLog(files: LogFiles, key: SignerKey): Promise<LogWrite
       throw new LogError(`there is a ${CHECKPOINT_PATH} without ${COMMITTED_PATH}: files are lost`);
     await commit({ origin, size: 0, root: edge.root() });
   } else {
-    const opened = openCheckpoint(bytes, key.verifier);
+    const opened = openSigned(bytes, [key, ...previous]);
     if (!opened.ok) throw new LogError(`${COMMITTED_PATH}: ${opened.what}`);
     head = { origin, size: opened.value.size, root: opened.value.root };
     note = bytes.toString();
@@ -138,6 +152,8 @@ export async function openLog(files: LogFiles, key: SignerKey): Promise<LogWrite
     open = await loadOpenEntries(head.size, files);
     if (!edge.root().equals(head.root))
       throw new LogError(`the tiles do not have the root of ${COMMITTED_PATH}: files were changed`);
+    // Keys were changed since: the same head, signed by those of now.
+    if (signed(head) !== note) await commit(head);
   }
 
   function rowsOf(entries: readonly Uint8Array[], next: TreeEdge): Row[] {

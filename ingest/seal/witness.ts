@@ -29,7 +29,9 @@ import { LogError } from './log.ts';
 export interface WitnessServiceDeps {
   readonly files: LogFiles;
   readonly key: SignerKey;
-  /** The keys of the logs that it cosigns; a key's name is the log's origin. */
+  /** Its keys from before, which cosign beside it. */
+  readonly previous?: readonly SignerKey[];
+  /** The keys of the logs that it cosigns; a key's name is the log's origin, which may have several. */
   readonly logs: readonly VerifierKey[];
   readonly clock: Clock;
   readonly log: Log;
@@ -54,7 +56,7 @@ export const originHash = (origin: string): string =>
   createHash('sha256').update(origin).digest('hex');
 
 interface Seen {
-  readonly key: VerifierKey;
+  readonly keys: readonly VerifierKey[];
   checkpoint: SignedCheckpoint | undefined;
   note: string | undefined;
   /** Requests for one log are worked off one after the other. */
@@ -77,50 +79,61 @@ function judge(request: AddCheckpoint, next: SignedCheckpoint, seen: Seen): Answ
   return undefined;
 }
 
+/** What this witness cosigned of a log before, by whichever key the log and it had then. */
+function openKept(bytes: Buffer, keys: readonly VerifierKey[], own: readonly VerifierKey[]) {
+  const [first, ...others] = keys.map((key) => openCheckpoint(bytes, key, own));
+  return others.find(({ ok }) => first?.ok === false && ok) ?? (first as NonNullable<typeof first>);
+}
+
 /** Reads what was cosigned before. Rejects with `LogError` for a file that is not its own. */
 async function recover(deps: WitnessServiceDeps): Promise<Map<string, Seen>> {
   const logs = new Map<string, Seen>();
-  for (const key of deps.logs) {
-    const name = originHash(key.name);
+  const own = [deps.key, ...(deps.previous ?? [])].map(({ verifier }) => verifier);
+  for (const origin of new Set(deps.logs.map(({ name }) => name))) {
+    const keys = deps.logs.filter(({ name }) => name === origin);
+    const name = originHash(origin);
     const bytes = await deps.files.read(name);
     let checkpoint: SignedCheckpoint | undefined;
     if (bytes !== undefined) {
-      const opened = openCheckpoint(bytes, key, [deps.key.verifier]);
-      if (!opened.ok) throw new LogError(`${name}, of ${key.name}: ${opened.what}`);
+      const opened = openKept(bytes, keys, own);
+      if (!opened.ok) throw new LogError(`${name}, of ${origin}: ${opened.what}`);
       if (opened.value.cosignatures.length === 0)
-        throw new LogError(`${name}, of ${key.name}: this witness did not cosign it`);
+        throw new LogError(`${name}, of ${origin}: this witness did not cosign it`);
       checkpoint = opened.value;
     }
-    logs.set(key.name, { key, checkpoint, note: bytes?.toString(), turn: Promise.resolve() });
+    logs.set(origin, { keys, checkpoint, note: bytes?.toString(), turn: Promise.resolve() });
   }
   return logs;
 }
 
 export async function createWitness(deps: WitnessServiceDeps): Promise<WitnessService> {
-  const { files, key, clock, log, meter } = deps;
+  const { files, clock, log, meter } = deps;
+  const keys = [deps.key, ...(deps.previous ?? [])];
   const logs = await recover(deps);
 
   async function cosignNext(seen: Seen, next: SignedCheckpoint): Promise<Answer> {
     const seconds = Number(clock.wallNs() / 1_000_000_000n);
-    const line = cosign(next.note.text, key, seconds);
-    const note = formatNote(next.note.text, [next.signed.line, line]);
+    const { text, signatures } = next.note;
+    const lines = keys.map((key) => cosign(text, key, seconds));
+    const note = formatNote(text, [...signatures.map(({ line }) => line), ...lines]);
     await replaceFile(files, originHash(next.origin), Buffer.from(note));
     [seen.checkpoint, seen.note] = [next, note];
     meter.gauge('telltale.witness.cosigned_time', seconds);
     log.debug('witness.cosigned', { origin: next.origin, size: next.size });
-    return { status: 200, body: `${line}\n` };
+    return { status: 200, body: lines.map((line) => `${line}\n`).join('') };
   }
 
   async function decide(request: AddCheckpoint, seen: Seen): Promise<Answer> {
-    const verified = verifyNote(request.note, [seen.key]);
+    const verified = verifyNote(request.note, seen.keys);
     if (!verified.ok) return refused(403, verified.what);
-    if (verified.value.length === 0) return refused(403, 'it is not signed by the log’s key');
+    const [signed] = verified.value;
+    if (signed === undefined) return refused(403, 'it is not signed by the log’s key');
     const opened = openCheckpoint(
       formatNote(
         request.note.text,
         verified.value.map(({ line }) => line),
       ),
-      seen.key,
+      signed.key,
     );
     if (!opened.ok) return refused(400, opened.what);
     const next = opened.value;
@@ -151,6 +164,6 @@ export async function createWitness(deps: WitnessServiceDeps): Promise<WitnessSe
     return answer;
   }
 
-  const byHash = new Map([...logs.values()].map((seen) => [originHash(seen.key.name), seen]));
+  const byHash = new Map([...logs].map(([origin, seen]) => [originHash(origin), seen]));
   return { add, latest: (hash) => byHash.get(hash)?.note };
 }
