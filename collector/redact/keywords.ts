@@ -8,12 +8,14 @@ const SYMBOLS = 128;
 export interface Keywords {
   /** Calls `found` for each occurrence, with the word's index and the index behind its last unit. */
   each(text: string, found: (word: number, end: number) => void): void;
+  /** Whether any of the words stands in the text. */
+  has(text: string): boolean;
 }
 
 /** Compiles words of ASCII; each must have at least one letter. */
 export function createKeywords(words: readonly string[]): Keywords {
   const size = words.reduce((sum, word) => sum + word.length, 1);
-  const next = new Int32Array(size * SYMBOLS);
+  let next = new Int32Array(size * SYMBOLS);
   const fail = new Int32Array(size);
   const ends: number[][] = Array.from({ length: size }, () => []);
   let states = 1;
@@ -42,13 +44,24 @@ export function createKeywords(words: readonly string[]): Keywords {
     }
   }
   const hit = Uint8Array.from(ends, (list) => (list.length > 0 ? 1 : 0));
+  next = next.slice(0, states * SYMBOLS);
+  const step = (state: number, code: number): number => {
+    const unit = code >= 65 && code <= 90 ? code + 32 : code;
+    return unit < SYMBOLS ? (next[state * SYMBOLS + unit] as number) : 0;
+  };
   return {
+    has(text) {
+      let state = 0;
+      for (let at = 0; at < text.length; at++) {
+        state = step(state, text.charCodeAt(at));
+        if (hit[state] === 1) return true;
+      }
+      return false;
+    },
     each(text, found) {
       let state = 0;
       for (let at = 0; at < text.length; at++) {
-        let unit = text.charCodeAt(at);
-        if (unit >= 65 && unit <= 90) unit += 32;
-        state = unit < SYMBOLS ? (next[state * SYMBOLS + unit] as number) : 0;
+        state = step(state, text.charCodeAt(at));
         if (hit[state] === 1) for (const word of ends[state] ?? []) found(word, at + 1);
       }
     },

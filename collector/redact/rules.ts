@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { RE2JS } from 're2js';
+import { createKeywords } from './keywords.ts';
 
 interface Allowlist {
   readonly regexes?: readonly string[];
@@ -37,6 +38,8 @@ export interface SecretRule {
   readonly behind: number;
   /** The secret begins with its keyword, at the start of a word. */
   readonly leads: boolean;
+  /** Whether the expression matches between `start` and `end`: a tenth of the cost of `find`. */
+  holds(text: string, start: number, end: number): boolean;
   /** The secrets in `text` from `start` to `end`. */
   find(text: string, start: number, end: number): Finding[];
 }
@@ -124,16 +127,13 @@ function allowedBy(lists: readonly Allowlist[]): Allowed {
     .map((list) => ({
       onMatch: list.regexTarget === 'match',
       regexes: (list.regexes ?? []).map((regex) => RE2JS.compile(regex)),
-      stopwords: list.stopwords ?? [],
+      // Some 1,400 words: one pass over the secret instead of one a word.
+      stopwords: createKeywords(list.stopwords ?? []),
     }));
   return (secret, match) =>
     usable.some(({ onMatch, regexes, stopwords }) => {
-      const lower = secret.toLowerCase();
       const looked = onMatch ? match : secret;
-      return (
-        regexes.some((regex) => regex.matcher(looked).find()) ||
-        stopwords.some((word) => lower.includes(word))
-      );
+      return regexes.some((regex) => regex.matcher(looked).find()) || stopwords.has(secret);
     });
 }
 
@@ -156,12 +156,10 @@ function createRule(facts: RuleFacts, shared: readonly Allowlist[]): SecretRule 
     before: isKey ? 128 : isAssigned || isOwn ? 64 : 256,
     behind: isKey ? KEY_UNITS : isAssigned ? ASSIGNED_UNITS : isOwn ? OWN_UNITS : TOKEN_UNITS,
     leads: /^(\(\?i\))?\\b\(?ey/.test(facts.regex) || facts.id === 'twilio-api-key',
+    holds: (text, start, end) => load().regex.test(text.slice(start, end)),
     find(text, start, end) {
       const { regex, allowed } = load();
-      const part = text.slice(start, end);
-      // RE2's automaton says no at a tenth of the cost of finding where.
-      if (!regex.test(part)) return [];
-      const matcher = regex.matcher(part);
+      const matcher = regex.matcher(text.slice(start, end));
       const found: Finding[] = [];
       while (matcher.find()) {
         const groups = matcher.groupCount();

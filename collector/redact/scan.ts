@@ -7,6 +7,8 @@ import { type Finding, type SecretRule, secretRules } from './rules.ts';
 
 /** So many units of one text at most go through expressions; a hostile text is full of words. */
 export const RULE_UNITS_MAX = 2 * 1024 * 1024;
+/** Of them, so many are searched for where a match is: that is ten times as dear as whether. */
+export const SEARCH_UNITS_MAX = 64 * 1024;
 /** A token that begins with its keyword is looked at whole, up to this length. */
 const TOKEN_UNITS_MAX = 64 * 1024;
 /** A mark that a secret was replaced by; never itself a secret. */
@@ -26,6 +28,36 @@ export type Scan = (text: string) => readonly Finding[];
 interface Window {
   start: number;
   end: number;
+}
+
+interface Place extends Readonly<Window> {
+  readonly rule: SecretRule;
+}
+
+/** Up to where all places together have no more units than may be searched. */
+function searchEnd(places: readonly Place[], textEnd: number): number {
+  const unitsBefore = (at: number) =>
+    places.reduce((sum, { start, end }) => sum + Math.max(0, Math.min(end, at) - start), 0);
+  if (unitsBefore(textEnd) <= SEARCH_UNITS_MAX) return textEnd;
+  let [low, high] = [0, textEnd];
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (unitsBefore(middle) <= SEARCH_UNITS_MAX) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * The secrets at `places`, of which each begins before `searchTo`. Behind it a rule looks as far as
+ * it must for a secret that begins before.
+ */
+function search(text: string, places: readonly Place[], searchTo: number): Finding[] {
+  return places.flatMap(({ rule, start, end }) => {
+    if (start >= searchTo) return [];
+    const to = Math.min(end, searchTo + rule.behind);
+    return rule.find(text, start, to).map((one) => whole(text, one, to));
+  });
 }
 
 /** Whether a secret may begin at `at`: a word begins there, and goes on for long enough. */
@@ -101,11 +133,24 @@ export function createScan(more: (text: string) => readonly Finding[] = () => []
     });
     const found: Finding[] = [...more(text)];
     if (windows.size === 0 && found.length === 0) return found;
-    for (const [index, own] of windows)
+    const places: Place[] = [];
+    for (const [index, own] of windows) {
+      const rule = rules[index] as SecretRule;
       for (const { start, end } of own)
-        for (const one of (rules[index] as SecretRule).find(text, start, end))
-          found.push(whole(text, one, end));
-    if (readTo < text.length) found.push({ rule: 'not-read', start: readTo, end: text.length });
+        if (rule.holds(text, start, end)) places.push({ rule, start, end });
+    }
+    readTo = Math.min(readTo, searchEnd(places, text.length));
+    found.push(...search(text, places, readTo));
+    // A secret that begins before it and ends behind it keeps its name.
+    const restFrom = found.reduce(
+      (from, { start, end }) => (start < readTo ? Math.max(from, end) : from),
+      readTo,
+    );
+    if (restFrom < text.length)
+      return joined(text, [
+        ...found.filter(({ start }) => start < readTo),
+        { rule: 'not-read', start: restFrom, end: text.length },
+      ]);
     return joined(text, found);
   };
 }
