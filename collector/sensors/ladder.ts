@@ -4,6 +4,7 @@
  *
  *     1 seccomp   user notification; its supervisor native, or in TypeScript where no compiler is
  *     2 ptrace    where the one listener is taken already; needs the native supervisor
+ *     3 feed      what a privileged sensor of the host shows; opt-in, and then before all others
  *     4 none      the agent's own channels only: nothing is seen of what the command does
  */
 import { spawn } from 'node:child_process';
@@ -24,7 +25,7 @@ import {
 import type { SettleOptions } from './settle.ts';
 import { createSettlingSensor } from './settling.ts';
 
-export const RUNGS = ['auto', 'seccomp', 'ptrace', 'none'] as const;
+export const RUNGS = ['auto', 'seccomp', 'ptrace', 'feed', 'none'] as const;
 export type RungName = (typeof RUNGS)[number];
 
 export interface LadderDeps extends Omit<SeccompDeps, 'helper' | 'noHelper' | 'ptrace'> {
@@ -33,10 +34,13 @@ export interface LadderDeps extends Omit<SeccompDeps, 'helper' | 'noHelper' | 'p
   readonly native?: HelperOptions;
   /** How much of the files that were written is read back; `settle.ts`. */
   readonly settle?: SettleOptions;
+  /** The output of a privileged sensor of the host: who gives one wants it used. */
+  readonly feed?: SeccompSensor & { readonly source: string };
   /** `auto`, or the one rung that may be used. */
   readonly rung?: RungName;
 }
 
+const FEED_RUNG = 3;
 const NO_SENSOR: Origin = { source: 'none', rung: 4 };
 
 /** Makes the ladder; nothing is tried before `run`. */
@@ -50,6 +54,15 @@ export function createLadder(deps: LadderDeps): SeccompSensor {
         log.warn('sensor_refused', { sensor: origin.source, rung: origin.rung, reason });
         refused.push(sensorDraft(clock, origin, reason));
       };
+      const { feed } = deps;
+      if (feed !== undefined && allows('feed')) {
+        try {
+          return await feed.run(command, first(refused, sink));
+        } catch (error) {
+          if (!(error instanceof SensorError)) throw error;
+          refuse({ source: feed.source, rung: FEED_RUNG }, `${error.reason}: ${error.message}`);
+        }
+      }
       /** Under one form; undefined where this form can't work here. */
       const under = async (origin: Origin, how: Partial<SeccompDeps>) => {
         try {

@@ -44,6 +44,8 @@ export interface RecordingDeps extends Partial<InterpretOptions> {
   readonly mark?: Buffer;
   /** Which form of the supervisor it is, for the first `sensor` event. */
   readonly supervisor?: string;
+  /** What this form does not do, in words, for the same event. */
+  readonly limits?: string | undefined;
 }
 
 export interface RecordingEvents {
@@ -99,6 +101,7 @@ export function createRecording(deps: RecordingDeps, sink: Sink, on: RecordingEv
     const attrs = {
       ...(deps.supervisor === undefined ? {} : { supervisor: deps.supervisor }),
       secret_reads: hello?.secretReads ?? 'none',
+      ...(deps.limits === undefined ? {} : { limits: deps.limits }),
       ...(hello?.noNewPrivs ? { no_new_privs: 'set-user-id programs do not elevate' } : {}),
       ...(hello?.exitState ? {} : { exit_state: 'kernel before 6.15: codes as asked for' }),
     };

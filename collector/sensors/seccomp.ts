@@ -83,9 +83,20 @@ export function createSeccompSensor(deps: SeccompDeps): SeccompSensor {
       const child = startSupervisor(deps, command, mark);
       const origin = deps.ptrace ? { origin: PTRACE } : {};
       const supervisor = deps.helper === undefined ? `typescript${deps.noHelper ?? ''}` : 'native';
-      return follow({ ...deps, ...origin, mark, supervisor }, child, sink);
+      return follow({ ...deps, ...origin, mark, supervisor, limits: limitsOf(deps) }, child, sink);
     },
   };
+}
+
+const NOT_REPLACED = 'a supervisor that dies is not replaced: recorded calls then fail';
+/**
+ * What a form does not do. In TypeScript the one process is Node, whose memory can't be shared with
+ * a successor, and whose loop can't both block in RECV and watch files or a clock.
+ */
+function limitsOf({ helper, ptrace }: SeccompDeps): string | undefined {
+  if (helper === undefined)
+    return `${NOT_REPLACED}; a collector that takes nothing holds the command up without a bound; reads of secrets are not seen`;
+  return ptrace ? NOT_REPLACED : undefined;
 }
 
 /** A successor's first bytes. One that no text holds comes first: the search for them skips along. */

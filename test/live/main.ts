@@ -12,6 +12,8 @@ import { HTTP_AWAY, httpAway, UP_KILL, upKill } from './http-away.ts';
 import { places } from './places/index.ts';
 import { recorder } from './recorder.ts';
 import { AWAY, storeAway } from './store-away.ts';
+import { troubles } from './troubles.ts';
+import { UPGRADE, upgrade } from './upgrade.ts';
 
 interface Result {
   readonly good: boolean;
@@ -25,9 +27,11 @@ const SCENARIOS: Readonly<Record<string, (events: number | undefined) => Promise
   fleet: (events = FLEET.events) => fleet({ ...FLEET, events }),
   control: (events = 100_000) => control(events),
   places: () => places(),
+  troubles: () => troubles(),
   'store-away': (events = AWAY.events) => storeAway({ ...AWAY, events }),
   'store-away-no-rules': (events = AWAY.events) => storeAway({ ...AWAY, events, rules: false }),
   'http-away': (events = HTTP_AWAY.events) => httpAway({ ...HTTP_AWAY, events }),
+  upgrade: (events = UPGRADE.events) => upgrade({ ...UPGRADE, events }),
   'up-kill': (events = UP_KILL.events) => upKill({ ...UP_KILL, events }),
 };
 

@@ -137,6 +137,8 @@ describe.skipIf(!here).each(FORMS)('a run, %s', (form, recordRun) => {
       expect(got.of('file').map((e) => e.file_path)).toContain(at('before'));
       expect(got.of('gap')).toMatchObject([{ gap_reason: 'sensor_lost', sensor_name: 'seccomp' }]);
       expect(got.log.lines).toMatchObject([{ level: 'error', event: 'sensor_lost' }]);
+      // It was said beforehand that this form is not replaced.
+      expect(got.of('sensor')[0]?.attrs?.limits).toMatch(/not replaced.*reads of secrets/);
       // Nothing can be done unseen: what would have been recorded fails.
       expect(fs.existsSync(at('unseen'))).toBe(false);
       expect(Date.now() - began).toBeLessThan(10_000);
