@@ -14,7 +14,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'everything on this machine: embedded store, ingest and query, no broker',
     usage:
       'up [--data DIR] [--port N] [--grafana HOST:PORT] [--witness URL=VKEY]… [--rules DIR]… [--no-rules] ' +
-      '[--alertmanager URL] [--webhook URL]',
+      '[--alertmanager URL] [--webhook URL] [--health HOST:PORT]',
     load: async () => (await import('./commands/up.ts')).up,
   },
   run: {
@@ -68,14 +68,14 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   ingest: {
     summary: 'the ingest worker: Kafka to ClickHouse',
     usage:
-      'ingest --kafka HOST:PORT,… --store http://…|chdb:DIR [--group NAME] [--fleet-rules] | ' +
+      'ingest --kafka HOST:PORT,… --store http://…|chdb:DIR [--group NAME] [--fleet-rules] [--health HOST:PORT] | ' +
       'ingest replay-dead --store URL [--kafka …] [--reason R] [--session S] [--dry-run]',
     load: async () => (await import('./commands/ingest.ts')).ingest,
   },
   query: {
     summary: 'the query service: ClickHouse to GraphQL',
     usage:
-      'query --store http://…|chdb:DIR [--host H] [--port N] [--tokens FILE] ' +
+      'query --store http://…|chdb:DIR [--host H] [--port N] [--tokens FILE] [--health HOST:PORT] ' +
       '[--oidc-issuer URL --oidc-audience NAME --oidc-tenant NAME|--oidc-tenant-claim CLAIM ' +
       '[--oidc-role ROLE=GROUP]… [--oidc-content GROUP]…] [--no-introspection] [--explorer]',
     load: async () => (await import('./commands/query.ts')).query,
@@ -91,7 +91,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   seal: {
     summary: 'the transparency log over a cluster’s store, served as C2SP tlog-tiles',
     usage:
-      'seal --store http://… --dir DIR [--host H] [--port N] [--origin NAME] [--witness URL=VKEY]…',
+      'seal --store http://… --dir DIR [--host H] [--port N] [--origin NAME] [--witness URL=VKEY]… [--health HOST:PORT]',
     load: async () => (await import('./commands/seal.ts')).seal,
   },
   keys: {
@@ -102,7 +102,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   witness: {
     summary: 'an independent witness that cosigns transparency logs',
-    usage: 'witness --dir DIR [--port N] [--name NAME] [--log VKEY]…',
+    usage: 'witness --dir DIR [--port N] [--name NAME] [--log VKEY]… [--health HOST:PORT]',
     load: async () => (await import('./commands/witness.ts')).witness,
   },
   erase: {
