@@ -4,6 +4,24 @@ import { FLEET_VARIABLES, ofTenant, toSession } from './scope.ts';
 
 const RAISED = ofTenant('raised_at');
 
+const stat = (title: string, description: string, value: string, alarm: boolean): Panel => ({
+  title,
+  description,
+  kind: 'stat',
+  sql: `SELECT ${value} AS value FROM telltale.alerts WHERE ${RAISED}`,
+  columns: { value: 'UInt64' },
+  width: 6,
+  height: 4,
+  ...(alarm ? { alarmFrom: 1 } : {}),
+});
+
+const STATS: readonly Panel[] = [
+  stat('Critical', 'Alerts of that level.', "uniqExactIf(fingerprint, level = 'critical')", true),
+  stat('High', 'Alerts of that level.', "uniqExactIf(fingerprint, level = 'high')", true),
+  stat('Rules that fired', 'Different ones.', 'uniqExact(rule_id)', false),
+  stat('Sessions with alerts', 'Different ones.', 'uniqExact(session_id)', false),
+];
+
 const PANELS: readonly Panel[] = [
   {
     title: 'Alerts by level',
@@ -102,5 +120,5 @@ export const ALERTS_DASHBOARD: Dashboard = {
   description: 'What the rules raised.',
   variables: FLEET_VARIABLES.filter(({ name }) => name === 'tenant'),
   marks: [],
-  panels: PANELS,
+  panels: [...STATS, ...PANELS],
 };

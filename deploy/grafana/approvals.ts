@@ -5,6 +5,35 @@ import { FLEET, FLEET_VARIABLES, toSession } from './scope.ts';
 
 const ASKED = `${FLEET} AND kind = 'approval'`;
 
+const stat = (title: string, description: string, where: string): Panel => ({
+  title,
+  description,
+  kind: 'stat',
+  sql: `SELECT countIf(${where}) AS value FROM telltale.events WHERE ${ASKED}`,
+  columns: { value: 'UInt64' },
+  width: 6,
+  height: 4,
+});
+
+const GIVEN = "decision IN ('approved', 'allow')";
+/** Nobody reads what is shown in less. */
+const READ_NS_MIN = 2_000_000_000;
+
+const STATS: readonly Panel[] = [
+  stat('Denied', 'Requests that were not granted.', "decision IN ('denied', 'deny')"),
+  stat(
+    'Granted by no person',
+    'By settings, hooks and reviewers: each kind of these should be on purpose.',
+    `${GIVEN} AND decided_by != 'user'`,
+  ),
+  stat('Granted for ever', 'The same is not asked again.', `${GIVEN} AND scope = 'always'`),
+  stat(
+    'Granted within two seconds',
+    'By a person who can hardly have read it.',
+    `${GIVEN} AND decided_by = 'user' AND duration_ns < ${READ_NS_MIN}`,
+  ),
+];
+
 const PANELS: readonly Panel[] = [
   {
     title: 'Decisions',
@@ -53,7 +82,7 @@ ORDER BY approvals DESC, who`,
     kind: 'barchart',
     sql: `SELECT if(scope = '', 'not told', toString(scope)) AS approved_for, count() AS approvals
 FROM telltale.events
-WHERE ${ASKED} AND decision IN ('approved', 'allow')
+WHERE ${ASKED} AND ${GIVEN}
 GROUP BY approved_for
 ORDER BY approvals DESC, approved_for`,
     columns: { approved_for: 'String', approvals: 'UInt64' },
@@ -104,5 +133,5 @@ export const APPROVALS_DASHBOARD: Dashboard = {
   description: 'What agents asked for, and who let them.',
   variables: FLEET_VARIABLES,
   marks: [ALERT_MARKS],
-  panels: PANELS,
+  panels: [...STATS, ...PANELS],
 };

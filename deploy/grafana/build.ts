@@ -10,6 +10,7 @@ import {
   SortOrder,
   StackingMode,
   TooltipDisplayMode,
+  VisibilityMode,
   VizOrientation,
 } from '@grafana/grafana-foundation-sdk/common';
 import {
@@ -28,6 +29,8 @@ import { PanelBuilder as Logs } from '@grafana/grafana-foundation-sdk/logs';
 import { PanelBuilder as Stat } from '@grafana/grafana-foundation-sdk/stat';
 import { PanelBuilder as Table } from '@grafana/grafana-foundation-sdk/table';
 import { PanelBuilder as TimeSeries } from '@grafana/grafana-foundation-sdk/timeseries';
+import { COLORS, patternOf } from './colors.ts';
+import { hasWords, isAlarming, labelOf, unitOf } from './columns.ts';
 import { DATASOURCE_TYPE, DATASOURCE_UID, targetOf } from './datasource.ts';
 import { type ColumnLink, type Dashboard, frameOf, type Panel, type PanelKind } from './panel.ts';
 import { ALL_VALUE } from './scope.ts';
@@ -44,7 +47,12 @@ const plain = <T>(value: T): Builder<T> => ({ build: () => value });
 const query = (refId: string, sql: string, kind: PanelKind): Builder<Dataquery> =>
   plain({ ...targetOf(refId, sql, frameOf(kind)), _implementsDataqueryVariant() {} });
 
-const linkProperty = (link: ColumnLink) => ({
+interface Property {
+  readonly id: string;
+  readonly value: unknown;
+}
+
+const linkProperty = (link: ColumnLink): Property => ({
   id: 'links',
   value: [
     {
@@ -54,6 +62,39 @@ const linkProperty = (link: ColumnLink) => ({
   ],
 });
 
+const COLORED: Property = { id: 'custom.cellOptions', value: { type: 'color-text' } };
+const ALARM: Property = {
+  id: 'thresholds',
+  value: {
+    mode: 'absolute',
+    steps: [
+      { value: null, color: 'text' },
+      { value: 1, color: 'red' },
+    ],
+  },
+};
+/** Words to colours, as a table's cells have them. */
+const WORDS: Property = {
+  id: 'mappings',
+  value: COLORS.map(([words, color]) => ({
+    type: 'value',
+    options: Object.fromEntries(words.map((word, index) => [word, { color, index }])),
+  })),
+};
+
+/** All that is said of one column of a table. */
+function columnProperties(panel: Panel, column: string): Property[] {
+  const number = /^(Nullable\()?(U?Int|Float)/.test(panel.columns[column] ?? '');
+  const link = panel.links?.find((one) => one.column === column);
+  return [
+    { id: 'displayName', value: labelOf(column) },
+    ...(number ? [{ id: 'unit', value: unitOf(column) }] : []),
+    ...(isAlarming(column) ? [ALARM, COLORED] : []),
+    ...(hasWords(column) ? [WORDS, COLORED] : []),
+    ...(link === undefined ? [] : [linkProperty(link)]),
+  ];
+}
+
 function thresholds(panel: Panel): ThresholdsConfigBuilder {
   const steps = [{ value: null, color: 'green' }];
   const alarm = panel.alarmFrom === undefined ? [] : [{ value: panel.alarmFrom, color: 'red' }];
@@ -62,10 +103,18 @@ function thresholds(panel: Panel): ThresholdsConfigBuilder {
     .steps([...steps, ...alarm] as Parameters<ThresholdsConfigBuilder['steps']>[0]);
 }
 
-const timeSeries = (panel: Panel): TimeSeries =>
-  new TimeSeries()
+/** Bars that can be told apart, whatever time is looked at. */
+const POINTS_MAX = 96;
+/** A measurement is joined to the next one where that is not further away: a night is a hole. */
+const JOINED_MS_MAX = 3_600_000;
+
+function timeSeries(panel: Panel): TimeSeries {
+  const series = new TimeSeries()
+    .maxDataPoints(POINTS_MAX)
     .drawStyle(panel.stacked ? GraphDrawStyle.Bars : GraphDrawStyle.Line)
-    .fillOpacity(panel.stacked ? 80 : 10)
+    .fillOpacity(panel.stacked ? 80 : 0)
+    .showPoints(panel.stacked ? VisibilityMode.Never : VisibilityMode.Always)
+    .insertNulls(JOINED_MS_MAX)
     .stacking(plain({ mode: panel.stacked ? StackingMode.Normal : StackingMode.None, group: 'A' }))
     .tooltip(plain({ mode: TooltipDisplayMode.Multi, sort: SortOrder.Descending }))
     .legend(
@@ -76,6 +125,12 @@ const timeSeries = (panel: Panel): TimeSeries =>
         calcs: [],
       }),
     );
+  for (const [words, color] of COLORS)
+    series.overrideByRegexp(patternOf(words), [
+      { id: 'color', value: { mode: 'fixed', fixedColor: color } },
+    ]);
+  return series;
+}
 
 function drawn(panel: Panel) {
   switch (panel.kind) {
@@ -91,11 +146,20 @@ function drawn(panel: Panel) {
       return new Logs().showTime(true).enableLogDetails(true).sortOrder(LogsSortOrder.Ascending);
     case 'table': {
       const table = new Table().filterable(true);
-      for (const link of panel.links ?? []) table.overrideByName(link.column, [linkProperty(link)]);
+      for (const column of Object.keys(panel.columns))
+        table.overrideByName(column, columnProperties(panel, column));
       return table;
     }
   }
 }
+
+/** Counts: all digits where one is read, rounded on an axis. */
+const DEFAULT_UNITS: Readonly<Record<Exclude<PanelKind, 'logs'>, string>> = {
+  stat: 'locale',
+  table: 'locale',
+  barchart: 'locale',
+  timeseries: 'short',
+};
 
 interface Place {
   readonly x: number;
@@ -122,7 +186,7 @@ function panels(dashboard: Dashboard): Builder<GrafanaPanel>[] {
       .datasource(DATASOURCE)
       .withTarget(query('A', panel.sql, panel.kind))
       .gridPos({ x: place.x, y: place.y, w: panel.width, h: panel.height });
-    if (panel.unit !== undefined && panel.kind !== 'logs') (builder as Stat).unit(panel.unit);
+    if (panel.kind !== 'logs') (builder as Stat).unit(panel.unit ?? DEFAULT_UNITS[panel.kind]);
     place = { ...place, x: place.x + panel.width };
     return builder as Builder<GrafanaPanel>;
   });

@@ -2,7 +2,7 @@
 
 import { ALERT_MARKS } from './marks.ts';
 import type { Dashboard, Panel } from './panel.ts';
-import { FLEET, FLEET_VARIABLES, toSession } from './scope.ts';
+import { FLEET, FLEET_VARIABLES, ofTenant, toSession } from './scope.ts';
 
 const stat = (
   title: string,
@@ -17,7 +17,7 @@ const stat = (
     kind: 'stat',
     sql: `SELECT ${value} AS value FROM telltale.events WHERE ${FLEET}${where === undefined ? '' : ` AND ${where}`}`,
     columns: { value: 'UInt64' },
-    width: 4,
+    width: 3,
     height: 4,
     ...look,
   };
@@ -25,6 +25,31 @@ const stat = (
 
 const STATS: readonly Panel[] = [
   stat('Sessions', 'Sessions in which anything happened.', 'uniqExact(session_id)'),
+  {
+    title: 'Without a kernel sensor',
+    description: 'Sessions of which only the agent’s word is recorded.',
+    kind: 'stat',
+    sql: `SELECT countIf(NOT covered) AS value
+FROM (SELECT max(kind = 'sensor' AND coverage = 'complete') AS covered
+  FROM telltale.events
+  WHERE ${FLEET} AND kind IN ('session.open', 'sensor') AND agent != 'telltale'
+  GROUP BY session_id
+  HAVING countIf(kind = 'session.open') > 0)`,
+    columns: { value: 'UInt64' },
+    width: 3,
+    height: 4,
+    alarmFrom: 1,
+  },
+  {
+    title: 'Alerts',
+    description: 'High and critical ones.',
+    kind: 'stat',
+    sql: `SELECT uniqExact(fingerprint) AS value FROM telltale.alerts WHERE ${ofTenant('first_ts')} AND level IN ('high', 'critical')`,
+    columns: { value: 'UInt64' },
+    width: 3,
+    height: 4,
+    alarmFrom: 1,
+  },
   stat('Events', 'Rows of the recording, without the service’s own.', 'count()'),
   stat('Processes', 'Programs that ran, as the kernel saw them.', 'count()', {
     where: "kind = 'exec' AND outcome != 'failure'",

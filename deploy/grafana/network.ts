@@ -85,6 +85,51 @@ LIMIT 100`,
     links: [toSession('session')],
   },
   {
+    title: 'Who is denied most',
+    description: 'Many different targets in one session are a search for a way out.',
+    kind: 'table',
+    sql: `SELECT toString(session_id) AS session, any(agent) AS agent_name, any(host) AS host_name, count() AS denied,
+  uniqExact(if(${TO} = '', file_path, ${TO})) AS targets, max(ts) AS last
+FROM telltale.events
+WHERE ${DENIED}
+GROUP BY session_id
+ORDER BY targets DESC, denied DESC, session
+LIMIT 100`,
+    columns: {
+      session: 'String',
+      agent_name: 'String',
+      host_name: 'String',
+      denied: 'UInt64',
+      targets: 'UInt64',
+      last: "DateTime64(9, 'UTC')",
+    },
+    width: 12,
+    height: 9,
+    links: [toSession('session')],
+  },
+  {
+    title: 'Most sent',
+    description:
+      'Where data goes, where a sensor or the proxy counted it: one session that sends much to a rare place is a leak.',
+    kind: 'table',
+    sql: `SELECT ${TO} AS destination, sum(ifNull(net_bytes_out, 0)) AS sent, sum(ifNull(net_bytes_in, 0)) AS received, uniqExact(session_id) AS sessions, toString(argMax(session_id, ifNull(net_bytes_out, 0))) AS session
+FROM telltale.events
+WHERE ${CONNECTS}
+GROUP BY destination
+ORDER BY sent DESC, destination
+LIMIT 100`,
+    columns: {
+      destination: 'String',
+      sent: 'UInt64',
+      received: 'UInt64',
+      sessions: 'UInt64',
+      session: 'String',
+    },
+    width: 12,
+    height: 9,
+    links: [toSession('session')],
+  },
+  {
     title: 'Bytes over the network',
     description: 'Sent and received, where a sensor or the proxy counted them.',
     kind: 'timeseries',
@@ -97,6 +142,7 @@ ORDER BY time`,
     unit: 'bytes',
     width: 24,
     height: 7,
+    stacked: true,
   },
 ];
 

@@ -33,6 +33,7 @@ export interface Panel {
   readonly height: number;
   /** Stat panels: from this value on the number is red. */
   readonly alarmFrom?: number;
+  /** Over time: counts, so that none is none; else measurements, so that none is a hole. */
   readonly stacked?: boolean;
   readonly links?: readonly ColumnLink[];
 }

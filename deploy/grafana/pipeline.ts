@@ -12,7 +12,8 @@ const LAG_MS =
  */
 const STREAMS = `SELECT session_id, stream_id, any(agent) AS agent_name, any(host) AS host_name, max(seq) + 1 AS produced, uniqExact(seq) AS stored,
   sumIf(assumeNotNull(gap_last_seq) - assumeNotNull(gap_first_seq) + 1, kind = 'gap' AND isNotNull(gap_first_seq)) AS declared,
-  toInt64(produced) - toInt64(stored) - toInt64(declared) AS missing, count() - stored AS doubled, max(ingested_at) AS written
+  toInt64(produced) - toInt64(stored) - toInt64(declared) AS missing, count() - stored AS doubled,
+  sumIf(assumeNotNull(gap_count), kind = 'gap' AND isNull(gap_first_seq)) AS unnumbered, max(ingested_at) AS written
 FROM telltale.events
 WHERE ${FLEET}
 GROUP BY tenant, session_id, stream_id
@@ -24,7 +25,7 @@ const total = (title: string, description: string, value: string, type: string):
   kind: 'stat',
   sql: `SELECT ${value} AS value FROM (${STREAMS})`,
   columns: { value: type },
-  width: 6,
+  width: 4,
   height: 4,
 });
 
@@ -37,12 +38,19 @@ const STATS: readonly Panel[] = [
     'sum(produced)',
     'UInt64',
   ),
-  alarming('Declared missing', 'What collectors say was lost.', 'sum(declared)', 'Int64'),
+  total('Stored', 'Different numbers that are here.', 'sum(stored)', 'UInt64'),
+  alarming('Declared missing', 'Numbers that collectors say were lost.', 'sum(declared)', 'Int64'),
   alarming(
     'Missing, not declared',
     'Numbers that nobody accounts for: still on the way, or lost.',
     'sum(missing)',
     'Int64',
+  ),
+  alarming(
+    'Lost before numbering',
+    'What sensors say that they dropped before it got a number, where they could count it.',
+    'sum(unnumbered)',
+    'UInt64',
   ),
   alarming('Doubled', 'Rows that are stored twice; always 0.', 'sum(doubled)', 'Int64'),
 ];
@@ -74,6 +82,7 @@ ORDER BY time`,
   columns: { time: "DateTime('UTC')", rows: 'UInt64' },
   width: 12,
   height: 8,
+  stacked: true,
 };
 
 const GAPS: Panel = {
@@ -119,7 +128,7 @@ GROUP BY sensor, covers
 ORDER BY sessions DESC, sensor, covers
 LIMIT 100`,
   columns: { sensor: 'String', covers: 'String', sessions: 'UInt64', last: "DateTime64(9, 'UTC')" },
-  width: 12,
+  width: 8,
   height: 9,
 };
 
@@ -127,10 +136,10 @@ const WORST: Panel = {
   title: 'Streams that are not whole',
   description: 'Most missing first; a click opens the session.',
   kind: 'table',
-  sql: `SELECT toString(session_id) AS session, agent_name, host_name, produced, stored, declared, missing, doubled, written
+  sql: `SELECT toString(session_id) AS session, agent_name, host_name, produced, stored, declared, missing, unnumbered, doubled, written
 FROM (${STREAMS})
-WHERE missing != 0 OR doubled > 0 OR declared > 0
-ORDER BY missing DESC, declared DESC, session
+WHERE missing != 0 OR doubled > 0 OR declared > 0 OR unnumbered > 0
+ORDER BY missing DESC, declared DESC, unnumbered DESC, session
 LIMIT 100`,
   columns: {
     session: 'String',
@@ -140,10 +149,11 @@ LIMIT 100`,
     stored: 'UInt64',
     declared: 'Int64',
     missing: 'Int64',
+    unnumbered: 'UInt64',
     doubled: 'Int64',
     written: "DateTime64(3, 'UTC')",
   },
-  width: 12,
+  width: 16,
   height: 9,
   links: [toSession('session')],
 };

@@ -16,6 +16,10 @@ const count = (title: string, description: string, value: string, alarmFrom?: nu
   ...(alarmFrom === undefined ? {} : { alarmFrom }),
 });
 
+/** What a decision is about. */
+const WHAT =
+  "multiIf(net_host != '' OR net_ip != '', concat(if(net_host = '', toString(net_ip), net_host), ':', toString(ifNull(net_port, 0))), file_path != '', file_path, command)";
+
 const STATS: readonly Panel[] = [
   count('Events', 'Rows that are stored.', 'count()'),
   count('Programs', 'Programs that ran.', "countIf(kind = 'exec' AND outcome != 'failure')"),
@@ -34,6 +38,46 @@ const STATS: readonly Panel[] = [
   ),
 ];
 
+const HEAD: Panel = {
+  title: 'The session',
+  description: 'Who ran what, where, and how it ended.',
+  kind: 'table',
+  sql: `SELECT min(ts) AS began, max(ts) AS ended, max(agent) AS agent_name, max(host) AS host_name, max(user) AS user_name,
+  max(model) AS model_name, anyIf(arrayStringConcat(command_args, ' '), kind = 'session.open') AS started_as, anyIf(cwd, kind = 'session.open') AS folder,
+  multiIf(countIf(kind = 'sensor' AND coverage = 'complete') > 0, 'complete', countIf(kind = 'sensor') > 0, 'partial', 'none') AS coverage
+FROM telltale.events
+WHERE ${HERE}
+GROUP BY session_id`,
+  columns: {
+    began: "DateTime64(9, 'UTC')",
+    ended: "DateTime64(9, 'UTC')",
+    agent_name: 'String',
+    host_name: 'String',
+    user_name: 'String',
+    model_name: 'String',
+    started_as: 'String',
+    folder: 'String',
+    coverage: 'String',
+  },
+  width: 24,
+  height: 4,
+};
+
+const ALERTS: Panel = {
+  title: 'Alerts',
+  description: 'What rules found in it, by when it happened.',
+  kind: 'table',
+  sql: `SELECT min(first_ts) AS time, toString(any(level)) AS severity, toString(any(rule_title)) AS rule, any(reason) AS why
+FROM telltale.alerts
+WHERE $__timeFilter(first_ts) AND session_id = ${PICKED_SESSION}
+GROUP BY fingerprint
+ORDER BY time, rule
+LIMIT 200`,
+  columns: { time: "DateTime64(9, 'UTC')", severity: 'String', rule: 'String', why: 'String' },
+  width: 24,
+  height: 6,
+};
+
 const STREAMS: Panel = {
   title: 'Streams: is that all?',
   description:
@@ -41,7 +85,8 @@ const STREAMS: Panel = {
   kind: 'table',
   sql: `SELECT toString(stream_id) AS stream, min(ts) AS began, max(ts) AS ended, max(seq) + 1 AS produced, uniqExact(seq) AS stored,
   sumIf(assumeNotNull(gap_last_seq) - assumeNotNull(gap_first_seq) + 1, kind = 'gap' AND isNotNull(gap_first_seq)) AS declared,
-  toInt64(produced) - toInt64(stored) - toInt64(declared) AS missing, count() - stored AS doubled, if(countIf(kind = 'session.close') > 0, 'closed', 'open') AS state
+  toInt64(produced) - toInt64(stored) - toInt64(declared) AS missing,
+  sumIf(assumeNotNull(gap_count), kind = 'gap' AND isNull(gap_first_seq)) AS unnumbered, count() - stored AS doubled, if(countIf(kind = 'session.close') > 0, 'closed', 'open') AS state_now
 FROM telltale.events
 WHERE session_id = ${PICKED_SESSION}
 GROUP BY stream_id
@@ -55,8 +100,9 @@ LIMIT 100`,
     stored: 'UInt64',
     declared: 'Int64',
     missing: 'Int64',
+    unnumbered: 'UInt64',
     doubled: 'Int64',
-    state: 'String',
+    state_now: 'String',
   },
   width: 24,
   height: 5,
@@ -107,7 +153,7 @@ const DECISIONS: Panel = {
   description: 'Who let it do what.',
   kind: 'table',
   sql: `SELECT ts AS time, toString(kind) AS sort, toString(decision) AS decided, toString(decided_by) AS who, toString(tool) AS tool_name,
-  multiIf(net_host != '', concat(net_host, ':', toString(ifNull(net_port, 0))), file_path != '', file_path, command) AS what, rule, policy_version
+  ${WHAT} AS what, rule, policy_version
 FROM telltale.events
 WHERE ${HERE} AND kind IN ('approval', 'policy.decision')
 ORDER BY ts, seq
@@ -156,7 +202,8 @@ const LOG: Panel = {
   sql: `SELECT ts AS timestamp,
   multiIf(kind = 'exec', argv_line, kind = 'file', concat(file_op, ' ', file_path, if(file_target_path = '', '', concat(' -> ', file_target_path))),
     kind = 'net', concat(net_op, ' ', if(net_host = '', net_ip, net_host), ':', toString(ifNull(net_port, 0))),
-    kind IN ('approval', 'policy.decision'), concat(decision, ' by ', decided_by, ' ', rule), concat(tool, ' ', command)) AS body,
+    kind IN ('approval', 'policy.decision'), concat(decision, ' ', ${WHAT}, if(decided_by = '', '', concat(' by ', decided_by)), if(rule = '', '', concat(' (', rule, ')'))),
+    kind = 'gap', concat('lost: ', gap_reason), concat(tool, ' ', command)) AS body,
   if(decision IN ('deny', 'denied') OR outcome IN ('failure', 'denied') OR kind = 'gap', 'warning', 'info') AS level,
   map('kind', toString(kind), 'call', tool_call_id, 'pid', toString(pid), 'assurance', toString(assurance)) AS labels
 FROM telltale.events
@@ -179,5 +226,5 @@ export const SESSION_DASHBOARD: Dashboard = {
   description: 'What one session did, and whether that is all.',
   variables: [SESSION_VARIABLE],
   marks: [SESSION_ALERT_MARKS],
-  panels: [...STATS, STREAMS, OVER_TIME, CALLS, DECISIONS, NETWORK, LOG],
+  panels: [HEAD, ...STATS, STREAMS, ALERTS, OVER_TIME, CALLS, DECISIONS, NETWORK, LOG],
 };

@@ -143,7 +143,8 @@ describe('hostile values', () => {
   });
 
   it('find the rows that have that very value, and no others', async () => {
-    const sql = (DASHBOARDS[0]?.panels[1]?.sql ?? '') as string;
+    const panel = DASHBOARDS[0]?.panels.find(({ title }) => title === 'Events');
+    const sql = panel?.sql ?? '';
     const of = async (host: readonly string[]) => {
       const digits = host.map((name) => Buffer.from(name).toString('hex').toUpperCase());
       const [row] = await ask(test.store, sql, SEEDED, { host: digits });
@@ -159,7 +160,7 @@ describe('hostile values', () => {
 
   it('name no session', async () => {
     const board = DASHBOARDS.find(({ uid }) => uid === 'telltale-session');
-    const sql = (board?.panels[0]?.sql ?? '') as string;
+    const sql = board?.panels.find(({ title }) => title === 'Events')?.sql ?? '';
     const [seeded] = await ask(test.store, sql, SEEDED, { session: SESSION });
     expect(Number(seeded?.value)).toBeGreaterThan(0);
     for (const session of HOSTILE) {

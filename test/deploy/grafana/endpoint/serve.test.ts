@@ -81,6 +81,7 @@ describe.each(all)('%s', (_, shape) => {
     const own = asked(shape);
     const answered = await post(own, 'ours', 'Native');
     expect([answered.status, answered.status === 200 ? '' : answered.text]).toEqual([200, '']);
+    expect(answered.text).not.toMatch(/globex|gemini|conflict/);
     // Our own tenant’s rows, by the engine itself.
     const ours = own.replaceAll(
       /FROM (telltale\.\w+)/g,
@@ -99,10 +100,9 @@ describe.each(all)('%s', (_, shape) => {
   });
 
   it('shows nothing of another tenant', async () => {
-    const [ours, theirs] = [await post(asked(shape)), await post(asked(shape), 'theirs')];
-    expect([ours.status, theirs.status]).toEqual([200, 200]);
-    expect(ours.text).not.toMatch(/globex|gemini|conflict/);
-    expect(theirs.text).not.toMatch(/acme|codex|box-2|A made-up rule/);
+    const theirs = await post(asked(shape), 'theirs', 'JSONCompact');
+    expect(theirs.status).toBe(200);
+    expect(theirs.text).not.toMatch(/acme|box-[12]|"codex"|A made-up rule/);
   });
 });
 
