@@ -10,6 +10,7 @@ import { jsonSchemaFiles } from '../schemas/json-schema.ts';
 import { type Lock, nextLock } from '../schemas/lock.ts';
 import { eventsReference } from '../schemas/reference.ts';
 import { grafanaFiles } from './grafana/files.ts';
+import { kubernetesFiles } from './kubernetes/files.ts';
 import { metricsReference } from './telemetry/reference.ts';
 import { prometheusRules } from './telemetry/rules.ts';
 
@@ -57,6 +58,7 @@ export const GENERATORS: readonly Generator[] = [
   ...jsonSchemaFiles().map(({ path, text }) => ({ path, text: () => text })),
   { path: 'query/graphql/schema.graphql', text: printedSchema },
   ...grafanaFiles().map(({ path, text }) => ({ path, text: () => text })),
+  ...kubernetesFiles().map(({ path, text }) => ({ path, text: () => text })),
   { path: 'deploy/telemetry/METRICS.md', text: metricsReference },
   { path: 'deploy/telemetry/prometheus-rules.yaml', text: prometheusRules },
 ];
