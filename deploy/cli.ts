@@ -144,8 +144,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     load: async () => (await import('./commands/migrate.ts')).migrateCommand,
   },
   doctor: {
-    summary: 'what works here: kernel, sensor, store, broker',
-    usage: 'doctor [--store URL] [--kafka HOST:PORT,…]',
+    summary: 'what works here and what to do next: kernel, sensor, disks, keys, store, brokers',
+    usage: 'doctor [--store URL] [--kafka HOST:PORT,…] [--data DIR] [--json]',
     load: async () => (await import('./commands/doctor.ts')).doctor,
   },
 };

@@ -54,7 +54,7 @@ const CLIENTS: Readonly<Record<string, readonly string[]>> = {
     'ingest/detect/topic.ts',
     'deploy/kafka/topics.ts',
     // Asks a broker for its answer only; it neither sends nor reads a message.
-    'deploy/commands/doctor.ts',
+    'deploy/doctor/kafka.ts',
     'test/',
   ],
   '@clickhouse/client': ['deploy/stores/', 'test/'],
