@@ -8,7 +8,7 @@ import { createDetection, SHIPPED } from '../rules/detection.ts';
 import { brokers, DEFAULT_URL, RULE_FLAGS, ruleSettings, storeUrl } from '../settings.ts';
 import { openServing } from '../stores/serving.ts';
 import { consumerChecks, storeChecks } from '../telemetry/checks.ts';
-import { healthOf, healthPart, observeService } from '../telemetry/service.ts';
+import { healthPart, observeService, startingHealth } from '../telemetry/service.ts';
 import { HEALTH_FLAG } from '../telemetry/settings.ts';
 import { tallied } from '../telemetry/tally.ts';
 
@@ -42,6 +42,9 @@ export async function ingest(args: string[]): Promise<number> {
   const observed = await observeService('ingest', values.health, clock);
   const { log, telemetry } = observed;
   const { meter, tracer } = telemetry;
+  const starting = startingHealth(observed, clock);
+  const health = healthPart(observed, starting.health);
+  await health.start();
   const store = telemetry.store(await openServing(url, log, Number.POSITIVE_INFINITY));
   const shared = { store, log, meter, tracer, clock, random: systemRandom };
   const security = kafkaSecurity(values);
@@ -57,8 +60,7 @@ export async function ingest(args: string[]): Promise<number> {
     security,
     groupId: values.group,
   });
-  const checks = [...storeChecks(store), ...consumerChecks(consumer, store, clock)];
-  const health = healthPart(observed, healthOf(observed, checks, clock));
+  starting.become([...storeChecks(store), ...consumerChecks(consumer, store, clock)]);
   try {
     await runParts([health, detection, consumer], log, consumer.failed);
   } finally {

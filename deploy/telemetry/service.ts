@@ -61,14 +61,34 @@ export const healthOf = (
 ): Health => createHealth({ service, checks, clock, log, meter: telemetry.meter });
 
 /**
+ * The health of a service that waits for its store as long as it takes: meanwhile it lives, so that
+ * nobody starts it again for nothing, and is not ready. `become` gives it the checks that it has then.
+ */
+export function startingHealth(observed: Observed, clock: Clock) {
+  const waiting: Check = { name: 'store', of: 'ready', look: async () => 'not_started' };
+  let current = healthOf(observed, [waiting], clock);
+  const health: Health = { ready: () => current.ready(), live: () => current.live() };
+  return {
+    health,
+    become(checks: readonly Check[]) {
+      current = healthOf(observed, checks, clock);
+    },
+  };
+}
+
+/**
  * Serves a service's health, where it was asked for, and sends what is left when it stops. Start it
  * first: it is stopped last, so that a service tells how it goes until it has gone.
  */
 export function healthPart({ at, telemetry, log }: Observed, health: Health): Part {
   const { scrape } = telemetry;
   const server = at === undefined ? undefined : createHealthServer({ at, health, scrape, log });
+  let started: Promise<void> | undefined;
   return {
-    start: async () => server?.start(),
+    async start() {
+      started ??= server?.start();
+      await started;
+    },
     async stop() {
       await server?.stop();
       await telemetry.stop();

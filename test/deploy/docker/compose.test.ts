@@ -68,7 +68,7 @@ describe('deploy/compose.yaml', () => {
 
   it('has the whole product', () => {
     expect(Object.keys(file.services).sort()).toEqual(
-      'alertmanager clickhouse grafana ingest kafka migrate query seal'.split(' '),
+      'alertmanager clickhouse grafana ingest kafka migrate prometheus query seal'.split(' '),
     );
   });
 
@@ -118,7 +118,9 @@ describe('deploy/compose.yaml', () => {
 
   it('sets no variable that nothing reads', () => {
     const settings = new Set(
-      [...read('deploy/settings.ts').matchAll(/env\.([A-Z_]+)/g)].map(([, name]) => name),
+      ['deploy/settings.ts', 'deploy/telemetry/settings.ts']
+        .flatMap((settings) => [...read(settings).matchAll(/env\.([A-Z_]+)/g)])
+        .map(([, name]) => name),
     );
     const read_ = (name: string, variable: string): boolean => {
       if (COMMANDS[name] !== undefined) return settings.has(variable);

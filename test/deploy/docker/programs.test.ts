@@ -1,7 +1,8 @@
 /** The health checks and the maker of secrets, run as programs; the accounts; the password's file. */
 import { execFile } from 'node:child_process';
 import fs from 'node:fs';
-import net from 'node:net';
+import http from 'node:http';
+import type net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -29,19 +30,26 @@ afterEach(() => {
 });
 
 describe('health.mjs', () => {
-  it('tells a port that takes connections, and a peer, from none', async () => {
-    const server = net.createServer().listen(0, '127.0.0.1');
-    await new Promise((resolve) => server.once('listening', resolve));
+  it('says whether the service beside it is ready, and why it is not', async () => {
+    const answers = [
+      [200, { status: 'pass', checks: { store: { status: 'pass' } } }],
+      [503, { status: 'fail', checks: { store: { status: 'fail', reason: 'busy' } } }],
+    ] as const;
+    let asked = 0;
+    const server = http.createServer((request, response) => {
+      expect(request.url).toBe('/readyz');
+      const [status, body] = answers[asked++] ?? answers[1];
+      response.writeHead(status).end(JSON.stringify(body));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const port = String((server.address() as net.AddressInfo).port);
-    await expect(program('health.mjs', 'peer', port)).rejects.toMatchObject({ code: 1 });
-    expect((await program('health.mjs', 'accepts', port)).stdout).toBe(`accepts ${port}: yes\n`);
-    const socket = net.connect({ host: '127.0.0.1', port: Number(port) });
-    await new Promise((resolve) => socket.once('connect', resolve));
-    expect((await program('health.mjs', 'peer', port)).stdout).toBe(`peer ${port}: yes\n`);
-    socket.destroy();
+    expect((await program('health.mjs', port)).stdout).toBe('ready\n');
+    const fault = { code: 1, stdout: 'not ready: store busy\n' };
+    await expect(program('health.mjs', port)).rejects.toMatchObject(fault);
+    server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
-    await expect(program('health.mjs', 'accepts', port)).rejects.toMatchObject({ code: 1 });
-    await expect(program('health.mjs', 'constructor', port)).rejects.toMatchObject({ code: 2 });
+    await expect(program('health.mjs', port)).rejects.toMatchObject({ code: 1 });
+    await expect(program('health.mjs', 'no port')).rejects.toMatchObject({ code: 2 });
   });
 });
 
