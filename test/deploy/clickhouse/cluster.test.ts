@@ -10,7 +10,7 @@ import {
   clusterStatements,
   TENANT_TABLES,
 } from '../../../deploy/clickhouse/cluster.ts';
-import { PREPARATION, readMigrations } from '../../../deploy/migrate.ts';
+import { PREPARATION, readMigrations, statementsOf } from '../../../deploy/migrate.ts';
 import { HTTP_DEFAULTS, openHttp } from '../../../deploy/stores/http.ts';
 import { openStore } from '../../../deploy/stores/open.ts';
 import { fakeLog } from '../../fakes/ports.ts';
@@ -83,6 +83,23 @@ describe('the statements of a cluster', () => {
     expect(new Set(places).size).toBe(places.length);
     expect(TENANT_TABLES).toContain('events_local');
     expect(TENANT_TABLES).not.toContain('migrations');
+  });
+
+  it('have accounts that the engine can read, with a policy on each table of a tenant', async () => {
+    const file = path.resolve(import.meta.dirname, '../../../deploy/clickhouse/accounts.sql');
+    const accounts = statementsOf(fs.readFileSync(file, 'utf8'));
+    for (const text of accounts) {
+      const format = { text: 'SELECT formatQuery({text:String}) AS text', params: { text } };
+      const [row] = await store.query<{ text: string }>(format, LIMITS);
+      expect(row?.text).toMatch(/^(CREATE USER|CREATE ROW POLICY|GRANT) /);
+      expect(text).toContain(`ON CLUSTER '${CLUSTER}'`);
+    }
+    const policies = accounts.flatMap(
+      (text) => /POLICY .* ON telltale\.(\w+) USING tenant/.exec(text)?.[1] ?? [],
+    );
+    expect(policies.sort()).toEqual([...TENANT_TABLES].sort());
+    // Whoever may read all, or write, has no account for people.
+    expect(accounts.filter((text) => /GRANT.* ALL /.test(text))).toHaveLength(1);
   });
 
   it('refuse what they have no form for', () => {
