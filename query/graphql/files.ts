@@ -75,13 +75,18 @@ builder.objectFields(SessionRef, (t) => ({
       first: t.arg.int({ description: `At most ${PAGE_MAX}; as many where nothing is said.` }),
       after: t.arg.id({ description: 'A file’s id.' }),
       under: t.arg.string({ description: 'A path; with "/" at its end all below it.' }),
+      outside: t.arg.string({
+        description:
+          'As `under`: only files that had a name elsewhere, such as out of a workspace.',
+      }),
       changed: t.arg.boolean({ description: 'Only files of which some content changed.' }),
     },
-    resolve: async ({ id }, { first, after, under, changed }, { loads }) => {
+    resolve: async ({ id }, { first, after, under, outside, changed }, { loads }) => {
       const { list } = (await loads.assessment(id)).files();
       const wanted = list.filter(
         (file) =>
           (!under || file.paths.some((path) => isUnder(path, under))) &&
+          (!outside || file.paths.some((path) => !isUnder(path, outside))) &&
           (!changed || file.versions.some((version) => version.changes)),
       );
       return [...pageBehind(wanted, (file) => file.id, first, after)];

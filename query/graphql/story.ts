@@ -63,6 +63,11 @@ function effectsOf({ assessment, call, effects }: CallRow): CallEffects {
   return { ...effects, events: caused.filter(isEffect) };
 }
 
+function agentIdOf({ assessment, call }: CallRow): string | null {
+  const event = assessment.analysis.byId.get(call.eventIds[0] ?? '');
+  return event === undefined ? null : (assessment.agents().of(event) ?? null);
+}
+
 export const ToolCallRef = builder.objectRef<CallRow>('ToolCall').implement({
   description: 'One tool call, merged from all channels that report it.',
   fields: (t) => ({
@@ -112,10 +117,7 @@ export const ToolCallRef = builder.objectRef<CallRow>('ToolCall').implement({
     agentId: t.string({
       nullable: true,
       description: 'The agent or subagent that made it.',
-      resolve: ({ assessment, call }) => {
-        const event = assessment.analysis.byId.get(call.eventIds[0] ?? '');
-        return event === undefined ? null : (assessment.agents().of(event) ?? null);
-      },
+      resolve: agentIdOf,
     }),
   }),
 });
@@ -234,11 +236,15 @@ builder.objectFields(SessionRef, (t) => ({
       first: t.arg.int({ description: `At most ${PAGE_MAX}; as many where nothing is said.` }),
       after: t.arg.string({ description: 'A call’s id.' }),
       ids: t.arg.stringList({ description: 'Only these calls.' }),
+      agent: t.arg.id({ description: 'Only calls of this agent or subagent.' }),
     },
-    resolve: async ({ id }, { first, after, ids }, { loads }) => {
+    resolve: async ({ id }, { first, after, ids, agent }, { loads }) => {
       const size = first === undefined || first === null ? PAGE_MAX : pageSize(first);
       const rows = await callRows(loads, id);
-      const wanted = ids ? rows.filter(({ call }) => ids.includes(call.id)) : rows;
+      const wanted = rows.filter(
+        (row) =>
+          (!ids || ids.includes(row.call.id)) && (!agent || agentIdOf(row) === String(agent)),
+      );
       const from = after ? wanted.findIndex(({ call }) => call.id === after) : -1;
       if (after && from < 0) throw badInput('after: no such call');
       return wanted.slice(from + 1, from + 1 + size);
@@ -248,7 +254,14 @@ builder.objectFields(SessionRef, (t) => ({
     type: [FindingRef],
     description: `What does not fit: loss, broken evidence, contradictions, refused things that ran. ${OF_WHOLE}`,
     ...costs(2 * ANALYSIS_COST),
-    resolve: async (head, _args, { loads }) => (await loads.whole(head)).story.findings,
+    args: { kinds: t.arg.stringList({ description: 'Only findings of these kinds.' }) },
+    resolve: async (head, { kinds }, { loads }) => {
+      const unknown = kinds?.find((kind) => !FINDING_KINDS.includes(kind as Finding['kind']));
+      if (unknown !== undefined)
+        throw badInput(`kinds: of findings there are ${FINDING_KINDS.join(', ')}`);
+      const { findings } = (await loads.whole(head)).story;
+      return kinds ? findings.filter(({ kind }) => kinds.includes(kind)) : findings;
+    },
   }),
   unattributed: t.field({
     type: EffectsRef,

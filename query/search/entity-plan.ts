@@ -103,6 +103,9 @@ export const sessionsByIdPlan = (tenant: string, ids: readonly string[]): Scoped
     limit: ids.length,
   });
 
+/** Sorts of which a fleet has few values, so that all of them may be listed. */
+const FEW: ReadonlySet<string> = new Set(['tool', 'mcp_server', 'agent', 'machine', 'user']);
+
 /** Values of a sort that begin with `prefix`, in order, behind `after`. */
 export function valuesPlan(
   tenant: string,
@@ -112,7 +115,8 @@ export function valuesPlan(
   after?: string,
 ): ScopedSql {
   if (type === DOMAIN) throw badInput('type: a domain is looked up by its name; list its hosts');
-  if (prefix === '') throw badInput('prefix: give the first character at least');
+  if (prefix === '' && !FEW.has(entityType(type)))
+    throw badInput(`prefix: give the first character at least; only ${[...FEW]} are listed whole`);
   const column = OF_STREAMS[entityType(type)] ?? 'value';
   return select(tenant, {
     columns: `${column} AS found, ${SEEN}`,
