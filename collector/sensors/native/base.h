@@ -73,7 +73,7 @@ enum { FLAG_UNREADABLE = 1, FLAG_TMPFILE = 2, FLAG_RACEABLE = 4 };
 #define NO_NUMBER 0xffffffffu
 
 /* Frames are handed over this often at most; a full pipe is waited for in steps of WAIT_MS. */
-#define FLUSH_MS 20
+#define FLUSH_MS 50
 #define WAIT_MS 100
 /* Longer than the longest frame: the kernel takes at most 6 MiB of arguments. */
 #define RING_BYTES (16u << 20)
