@@ -74,7 +74,7 @@ export function createProgress(): { tell(what: string): void; end(): void } {
   let last = '';
   return {
     tell(what) {
-      const phase = what.replace(/[\d, ]+files$/, '');
+      const phase = what.replace(/, \d+ files$/, '');
       const seconds = Math.round((performance.now() - began) / 1000);
       if (isTTY) process.stderr.write(`\r\x1b[K${seconds} s  ${what} `);
       else if (phase !== last) process.stderr.write(`telltale: ${phase}\n`);

@@ -1,9 +1,11 @@
 /** Brokers and the topic of events: reachable, and set so that nothing is lost. */
-import { ConfigResourceTypes, Kafka, logLevel as kafkaLogLevel } from 'kafkajs';
+import { Kafka, logLevel as kafkaLogLevel } from 'kafkajs';
 import { connectionAdvice, EVENTS_TOPIC, KAFKA_TRUST, type KafkaSecurity } from '#schemas';
 import { type Check, check, type Look, messageOf, warn, within } from './check.ts';
 
 const BROKER_MS_MAX = 8_000;
+/** The broker's number of a topic among its resources (Kafka protocol, ConfigResource.Type). */
+const TOPIC_RESOURCE = 2;
 const HOUR_MS = 3_600_000;
 /** Shorter than this and a weekend without a worker loses events. */
 const RETENTION_HOURS_MIN = 72;
@@ -66,7 +68,7 @@ async function factsOf(admin: ReturnType<Kafka['admin']>, list: string): Promise
   const partitions = topics[0]?.partitions ?? [];
   const { resources } = await admin.describeConfigs({
     includeSynonyms: false,
-    resources: [{ type: ConfigResourceTypes.TOPIC, name: EVENTS_TOPIC }],
+    resources: [{ type: TOPIC_RESOURCE, name: EVENTS_TOPIC }],
   });
   const entries = resources[0]?.configEntries ?? [];
   return {
