@@ -20,17 +20,19 @@ export const TAIL_DEFAULTS: TailLimits = {
 };
 
 export interface Tail {
-  /** Follows a file from its start. Following it twice is following it once. */
-  follow(file: string): void;
+  /** Follows a file from `offset` on, its start. Following it twice is following it once. */
+  follow(file: string, offset?: number): void;
   readonly files: readonly string[];
   /** Reads what is new and gives it line by line. Resolves with the bytes that were read. */
   poll(): Promise<number>;
-  /** Lines too long to be read, and starts over of files that shrank. */
+  /** Lines too long to be read, and starts over of files that shrank or were replaced. */
   readonly lost: number;
 }
 
 interface Followed {
   offset: number;
+  /** Which file it is: another one of the same name has another number. */
+  inode: number | undefined;
   rest: Buffer[];
   restBytes: number;
   /** Inside a line that is too long. */
@@ -72,11 +74,12 @@ export function createTail(
     if (handle === undefined) return 0;
     let total = 0;
     try {
-      const { size } = await handle.stat();
-      if (size < state.offset) {
+      const { size, ino } = await handle.stat();
+      if (size < state.offset || (state.inode !== undefined && state.inode !== ino)) {
         lost++;
         Object.assign(state, { offset: 0, rest: [], restBytes: 0, skipping: false });
       }
+      state.inode = ino;
       while (state.offset < size) {
         const { bytesRead } = await handle.read(chunk, 0, chunk.length, state.offset);
         if (bytesRead === 0) break;
@@ -91,8 +94,9 @@ export function createTail(
   }
 
   return {
-    follow(file) {
-      if (!files.has(file)) files.set(file, { offset: 0, rest: [], restBytes: 0, skipping: false });
+    follow(file, offset = 0) {
+      const state = { offset, inode: undefined, rest: [], restBytes: 0, skipping: false };
+      if (!files.has(file)) files.set(file, state);
     },
     get files() {
       return [...files.keys()];

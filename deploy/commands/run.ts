@@ -8,6 +8,7 @@ import { findAdapter, UnknownAgentError } from '../../collector/agents/index.ts'
 import { systemDisk } from '../../collector/disk.ts';
 import { createEgress } from '../../collector/egress/egress.ts';
 import type { Policy } from '../../collector/egress/policy.ts';
+import { createFeed } from '../../collector/feeds/feed.ts';
 import { type Command, type Recorded, record } from '../../collector/record.ts';
 import type { Configured } from '../../collector/redact/configured.ts';
 import { createRedactor } from '../../collector/redact.ts';
@@ -17,6 +18,7 @@ import { createShipper, openTransport } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
 import type { StreamIdentity } from '../../collector/stamp.ts';
 import { egressPolicy, resolveName, resolverOf, upstreamOf } from '../egress.ts';
+import { type FeedOption, feedOf } from '../feed.ts';
 import { KAFKA_FLAGS, kafkaSecurity } from '../kafka/security.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { uuidv7 } from '../process/ids.ts';
@@ -67,6 +69,8 @@ export interface RunOptions {
   readonly egress?: Policy;
   /** Where names are looked up under that policy, for a sandbox whose resolv.conf says so. */
   readonly resolver?: ReturnType<typeof resolverOf>;
+  /** The output of a privileged sensor of the host, in place of one of our own. */
+  readonly feed?: FeedOption;
 }
 
 /** Splits at the first `--`: what stands behind it is the command, untouched. */
@@ -106,16 +110,7 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
       : (sink: (drafts: readonly Draft[]) => void) =>
           createAgentChannels({ adapter, dir: privateDir, log, clock, meter }, sink);
   const egress = egressOf(options, { log, clock });
-  const sensor = createLadder({
-    log,
-    clock,
-    native: nativeHelper(),
-    rung: options.sensor ?? 'auto',
-    secrets: secretPaths(os.homedir(), options.command.cwd, options.secrets),
-    joinKeys: adapter?.joinKeys ?? ['TRACEPARENT'],
-    ownPaths: [privateDir],
-    ...(adapter?.toolCallKey === undefined ? {} : { toolCallKey: adapter.toolCallKey }),
-  });
+  const sensor = sensorOf(options, adapter, privateDir, { log, clock });
   try {
     return await record(
       {
@@ -143,6 +138,30 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
     await telemetry.stop();
     fs.rmSync(privateDir, { recursive: true, force: true });
   }
+}
+
+/** The ladder of sensors that this run may use. */
+function sensorOf(
+  options: RunOptions,
+  adapter: ReturnType<typeof findAdapter>,
+  privateDir: string,
+  ports: { log: Log; clock: Clock },
+) {
+  const joined = {
+    joinKeys: adapter?.joinKeys ?? ['TRACEPARENT'],
+    ...(adapter?.toolCallKey === undefined ? {} : { toolCallKey: adapter.toolCallKey }),
+  };
+  return createLadder({
+    ...ports,
+    native: nativeHelper(),
+    rung: options.sensor ?? 'auto',
+    secrets: secretPaths(os.homedir(), options.command.cwd, options.secrets),
+    ownPaths: [privateDir],
+    ...joined,
+    ...(options.feed === undefined
+      ? {}
+      : { feed: createFeed({ ...ports, random: systemRandom, ...joined, ...options.feed }) }),
+  });
 }
 
 /** What session.open says of how this run was set up. */
@@ -196,6 +215,7 @@ export async function run(args: string[]): Promise<number> {
       redact: { type: 'string' },
       egress: { type: 'string' },
       resolver: { type: 'string' },
+      feed: { type: 'string' },
       verbose: { type: 'boolean', default: false },
       ...KAFKA_FLAGS,
     },
@@ -215,6 +235,7 @@ export async function run(args: string[]): Promise<number> {
     content: contentPolicyOf(values.content),
     ...(values.redact === undefined ? {} : { configured: configuredRedaction(values.redact) }),
     ...(values.egress === undefined ? {} : { egress: egressPolicy(values.egress) }),
+    ...(values.feed === undefined ? {} : { feed: feedOf(values.feed) }),
     ...(values.resolver === undefined ? {} : { resolver: resolverOf(values.resolver) }),
     ...(values.agent === undefined ? {} : { agent: values.agent }),
   };
