@@ -6,7 +6,7 @@ import { Session } from 'chdb';
 import Fastify, { type FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { registerEndpoint } from '../../../../deploy/grafana/endpoint/serve.ts';
-import { SHAPES, type Shape } from '../../../../deploy/grafana/endpoint/shapes.ts';
+import { recognise, SHAPES, type Shape } from '../../../../deploy/grafana/endpoint/shapes.ts';
 import { expand } from '../../../../deploy/grafana/macros.ts';
 import { openHttp } from '../../../../deploy/stores/http.ts';
 import { fakeClock, fakeLog, fakeMeter } from '../../../fakes/ports.ts';
@@ -244,19 +244,16 @@ describe('what is refused', () => {
       '{a}',
       '%2',
     ];
+    const ASKED_EACH = 20;
     let tried = 0;
     for (const { sql } of SHAPES)
       for (const name of ['tenant', 'agent', 'host', 'session'])
         for (const value of sql.includes(`\${${name}:`) ? HOSTILE : []) {
           // As a front end would send it that does not encode.
           const raw = sql.replaceAll(`\${${name}:percentencode}`, () => value);
-          const answer = await app.inject({
-            method: 'POST',
-            url: '/',
-            headers: { host: 'localhost', authorization: basic('ours') },
-            payload: expand(raw, SEEDED),
-          });
-          expect(answer.statusCode).toBe(403);
+          const payload = expand(raw, SEEDED);
+          expect(recognise(payload)).toBeUndefined();
+          if (tried % ASKED_EACH === 0) expect((await post(payload)).status).toBe(403);
           tried++;
         }
     expect(tried).toBeGreaterThan(1000);
