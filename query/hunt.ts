@@ -38,15 +38,20 @@ export const HUNT_SESSIONS_MAX = 1_000_000;
 const CHUNK_SESSIONS = 2_000;
 const CHUNK_ROWS = 200_000;
 /** … of which some matter; a session of more rows is read alone and in order. */
+/** Dozens of conditions cost as much for a block of few rows as for one of many. */
+const BLOCK_ROWS = 65_536;
+
 const FIND_LIMITS: QueryLimits = {
   timeMs: 300_000,
   memoryBytesMax: 2 * 1024 ** 3,
   rowsMax: HUNT_SESSIONS_MAX + 1,
+  blockRows: BLOCK_ROWS,
 };
 const READ_LIMITS: QueryLimits = {
   timeMs: 600_000,
   memoryBytesMax: 2 * 1024 ** 3,
   rowsMax: 100_000_000,
+  blockRows: BLOCK_ROWS,
 };
 
 export interface HuntStats {
@@ -119,7 +124,7 @@ function* novelEvents(rows: readonly Row[], tenant: string): Generator<TelltaleE
 function* chunks(sessions: ReadonlyMap<string, SessionNeeds>): Generator<Sessions> {
   let chunk = new Map<string, SessionNeeds>();
   let rows = 0;
-  for (const [session, needs] of [...sessions].sort(([a], [b]) => (a < b ? -1 : 1))) {
+  for (const [session, needs] of sessions) {
     if (chunk.size > 0 && (chunk.size >= CHUNK_SESSIONS || rows + needs.rows > CHUNK_ROWS)) {
       yield chunk;
       chunk = new Map();

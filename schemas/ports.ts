@@ -18,6 +18,11 @@ export interface QueryLimits {
   readonly timeMs: number;
   readonly memoryBytesMax: number;
   readonly rowsMax: number;
+  /**
+   * Rows that the engine works on at once, where it matters: of statements with many conditions a
+   * block costs nearly as much as its rows. Absent: as the store sees fit.
+   */
+  readonly blockRows?: number;
 }
 
 /** A row as the engine gives it in JSONEachRow: 64-bit integers are strings. */

@@ -61,6 +61,12 @@ const STREAM_ROWS = 2048;
 /** ClickHouse's QUERY_WAS_CANCELLED. */
 const CANCELLED = 394;
 
+/** The engine keeps blocks small by their bytes as well. */
+const blockSettings = ({ blockRows }: QueryLimits): string[] =>
+  blockRows === undefined
+    ? [`max_block_size = ${STREAM_ROWS}`]
+    : [`max_block_size = ${Math.round(blockRows)}`, 'preferred_block_size_bytes = 0'];
+
 /** On a line of its own, so that a comment at the end of the statement can't swallow it. */
 function settingsClause(limits: QueryLimits, more: readonly string[]): string {
   const seconds = Math.max(limits.timeMs / 1000, 0.001);
@@ -212,7 +218,7 @@ export async function openEmbedded(
   }
 
   async function* stream<T extends Row>(sql: Sql, limits: QueryLimits, signal?: AbortSignal) {
-    const { marker, text } = prepare(sql, limits, [`max_block_size = ${STREAM_ROWS}`]);
+    const { marker, text } = prepare(sql, limits, blockSettings(limits));
     const { session, back } = await readers.borrow(signal);
     const state = { whole: false, idle: false, over: false };
     let source: ChdbQueryStream | undefined;

@@ -42,7 +42,7 @@ import {
   type Place,
   type StreamName,
 } from './baseline-rows.ts';
-import { storedAlerts } from './history.ts';
+import { alertsOfSession } from './history.ts';
 import { createRaiser, openBook } from './raise.ts';
 import type { Sink } from './sink.ts';
 
@@ -215,7 +215,7 @@ export function createLiveBaseline(deps: BaselineDeps): Baseline {
 
   /** Raises an anomaly, unless the table has an alert over one of its steps. */
   async function raise(alert: Alert, signal: AbortSignal): Promise<void> {
-    const stored = await writer.persist(() => storedAlerts(store, alert), 'alerts', signal);
+    const stored = await writer.persist(() => alertsOfSession(store, alert), 'alerts', signal);
     const mine = stored.filter((one) => one.alert.rule.id === alert.rule.id);
     const ids = new Set(alert.events.map(({ id }) => id));
     if (mine.some((one) => one.alert.events.some(({ id }) => ids.has(id)))) return;
@@ -245,7 +245,7 @@ export function createLiveBaseline(deps: BaselineDeps): Baseline {
 
   /** Stores the counts of a stream that has ended. */
   async function learn(place: Place, close: TelltaleEvent, signal: AbortSignal): Promise<void> {
-    const stored = await writer.persist(() => storedAlerts(store, close), 'alerts', signal);
+    const stored = await writer.persist(() => alertsOfSession(store, close), 'alerts', signal);
     const distrusted = stored.some(
       ({ alert, withdrawn }) => !withdrawn && rule.distrusts.includes(alert.rule.level),
     );

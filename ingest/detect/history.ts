@@ -52,6 +52,49 @@ export async function* sessionHistory(
     yield rows.flatMap((row) => knownEventOf(row) ?? []);
 }
 
+/** What is read of many sessions at once. */
+const OF_SESSIONS =
+  'WHERE tenant IN {tenants:Array(String)} AND session_id IN {sessions:Array(UUID)}';
+const bound = (keys: readonly SessionKey[]) => ({
+  tenants: [...new Set(keys.map(({ tenant }) => tenant))],
+  sessions: [...new Set(keys.map(({ session_id }) => session_id))],
+});
+
+/** What tells a session from all others. */
+export const nameOf = ({ tenant, session_id }: SessionKey): string => `${session_id}/${tenant}`;
+
+/** How many events the table has of each session, by `nameOf`. Rejects with `StoreError`. */
+export async function countsOfSessions(
+  store: Store,
+  keys: readonly SessionKey[],
+): Promise<ReadonlyMap<string, number>> {
+  const text = `SELECT tenant, session_id, uniqExact(stream_id, seq) AS events
+    FROM ${EVENTS_TABLE} ${OF_SESSIONS} GROUP BY tenant, session_id`;
+  const rows = await store.query({ text, params: bound(keys) }, LIMITS);
+  return new Map(
+    rows.map(({ tenant, session_id, events }) => [
+      nameOf({ tenant: String(tenant), session_id: String(session_id) }),
+      Number(events),
+    ]),
+  );
+}
+
+/** All events of some short sessions, each in the order of `sessionHistory`, by `nameOf`. */
+export async function historyOfSessions(
+  store: Store,
+  keys: readonly SessionKey[],
+): Promise<ReadonlyMap<string, readonly TelltaleEvent[]>> {
+  const text = `SELECT ${selectEvent()} FROM ${EVENTS_TABLE} ${OF_SESSIONS}
+    ORDER BY observed_ts, stream_id, seq`;
+  const found = new Map<string, TelltaleEvent[]>(keys.map((key) => [nameOf(key), []]));
+  for await (const rows of store.stream<Row>({ text, params: bound(keys) }, LIMITS))
+    for (const row of rows) {
+      const event = knownEventOf(row);
+      if (event !== undefined) found.get(nameOf(event))?.push(event);
+    }
+  return found;
+}
+
 export interface StoredAlert {
   readonly alert: Alert;
   /** Whether the newest word on it is that it does not hold. */
@@ -63,17 +106,30 @@ export const newestStates = `SELECT fingerprint AS of, argMax(state, changed_at)
   FROM ${ALERT_STATES_TABLE}
   WHERE tenant = {tenant:String} AND state IN ('withdrawn', 'standing') GROUP BY fingerprint`;
 
-/** The alerts that the table has of a session. Rejects with `StoreError`. */
+/** The alerts that the table has of some sessions, by `nameOf`. Rejects with `StoreError`. */
 export async function storedAlerts(
   store: Store,
-  { tenant, session_id }: SessionKey,
-): Promise<readonly StoredAlert[]> {
+  keys: readonly SessionKey[],
+): Promise<ReadonlyMap<string, readonly StoredAlert[]>> {
   const text = `SELECT ${ALERT_COLUMNS}, newest FROM ${ALERTS_TABLE} AS a
-    LEFT JOIN (${newestStates}) AS s ON a.fingerprint = s.of
-    ${WHERE} ORDER BY raised_at LIMIT 1 BY fingerprint`;
-  const rows = await store.query({ text, params: { tenant, session: session_id } }, LIMITS);
-  return rows.map((row) => ({ alert: alertOf(row), withdrawn: row.newest === 'withdrawn' }));
+    LEFT JOIN (SELECT tenant AS whose, fingerprint AS of, argMax(state, changed_at) AS newest
+      FROM ${ALERT_STATES_TABLE}
+      WHERE tenant IN {tenants:Array(String)} AND state IN ('withdrawn', 'standing')
+      GROUP BY whose, of) AS s ON a.fingerprint = s.of AND a.tenant = s.whose
+    ${OF_SESSIONS} ORDER BY raised_at LIMIT 1 BY tenant, fingerprint`;
+  const found = new Map<string, StoredAlert[]>(keys.map((key) => [nameOf(key), []]));
+  for (const row of await store.query({ text, params: bound(keys) }, LIMITS)) {
+    const alert = alertOf(row);
+    found.get(nameOf(alert))?.push({ alert, withdrawn: row.newest === 'withdrawn' });
+  }
+  return found;
 }
+
+/** The alerts that the table has of one session. Rejects with `StoreError`. */
+export const alertsOfSession = async (
+  store: Store,
+  key: SessionKey,
+): Promise<readonly StoredAlert[]> => (await storedAlerts(store, [key])).get(nameOf(key)) ?? [];
 
 /** Of which sink, and how far back, alerts are looked for that it was not told of. */
 export interface Untold {

@@ -9,27 +9,19 @@
  * Rules never hold ingest up for long and never stop it: a rule that fails is an ERROR, and its
  * session is begun anew from the table with its next event.
  */
-import {
-  type Alert,
-  type Clock,
-  type Engine,
-  type Log,
-  type Meter,
-  type Outcome,
-  type Store,
-  StoreError,
-  type TelltaleEvent,
-} from '#schemas';
+import type { Alert, Clock, Engine, Log, Meter, Outcome, Store, TelltaleEvent } from '#schemas';
 import type { Writer } from '../write.ts';
 import {
+  alertsOfSession,
   HISTORY_EVENTS_MAX,
+  nameOf,
   type SessionKey,
   type StoredAlert,
   sessionHistory,
-  storedAlerts,
 } from './history.ts';
 import { type Book, createRaiser, openBook } from './raise.ts';
 import type { Sink } from './sink.ts';
+import { type Found, findTogether, isOver } from './together.ts';
 
 export interface DetectLimits {
   /** Sessions whose place is known; the least recently seen are read again when they come back. */
@@ -96,8 +88,6 @@ interface Session {
 /** Reading a session again may take one part in so many of the time. */
 const REREAD_SHARE = 20n;
 
-const nameOf = ({ tenant, session_id }: SessionKey) => `${session_id}/${tenant}`;
-
 /** A session as it is begun from what the table has of its alerts. */
 const sessionOf = (key: SessionKey, stored: readonly StoredAlert[]): Session => ({
   key,
@@ -116,20 +106,26 @@ export function createDetect(deps: DetectDeps): Detect {
   let evictedBefore = 0;
   const certainNs = () => clock.wallNs() - BigInt(limits.latenessMs) * 1_000_000n;
 
-  /** Reads a session from the table, with what was just stored, and runs the rules over it. */
-  async function open(key: SessionKey, signal: AbortSignal): Promise<Outcome> {
-    const stored = await writer.persist(() => storedAlerts(store, key), 'alerts', signal);
+  /** Begins a session with all that the table has of it, and runs the rules over it. */
+  async function open(key: SessionKey, signal: AbortSignal, found?: Found): Promise<Outcome> {
+    const name = nameOf(key);
+    const stored =
+      found?.stored ?? (await writer.persist(() => alertsOfSession(store, key), 'alerts', signal));
+    const history = () =>
+      found?.events === undefined
+        ? sessionHistory(store, key, limits.historyEventsMax, signal)
+        : [found.events];
     const read = async () => {
       const begunNs = clock.monotonicNs();
       const session = sessionOf(key, stored);
-      const found = new Map<string, Alert>();
-      const take = ({ raised, withdrawn }: Outcome) => {
-        for (const { fingerprint } of withdrawn) found.delete(fingerprint);
-        for (const alert of raised) found.set(alert.fingerprint, alert);
+      const raised = new Map<string, Alert>();
+      const take = (outcome: Outcome) => {
+        for (const { fingerprint } of outcome.withdrawn) raised.delete(fingerprint);
+        for (const alert of outcome.raised) raised.set(alert.fingerprint, alert);
       };
       const replay = engine.replay(key);
       let count = 0;
-      for await (const events of sessionHistory(store, key, limits.historyEventsMax, signal)) {
+      for await (const events of history()) {
         count += events.length;
         replay.add(unseen(session, events));
       }
@@ -139,17 +135,17 @@ export function createDetect(deps: DetectDeps): Detect {
       const pauseNs = BigInt(limits.rereadMs) * 1_000_000n;
       const shareNs = (nowNs - begunNs) * REREAD_SHARE;
       session.rereadNs = nowNs + (shareNs > pauseNs ? shareNs : pauseNs);
-      sessions.set(nameOf(key), session);
-      return { found, whole: count < limits.historyEventsMax };
+      sessions.set(name, session);
+      return { raised, whole: count < limits.historyEventsMax };
     };
-    const { found, whole } = await writer.persist(read, 'history', signal);
+    const { raised, whole } = await writer.persist(read, 'history', signal);
     // Raised by a worker that had not seen a late event, which is in its place now. Of a session
     // that was not read whole nobody can say so.
     const gone = stored.filter(
       ({ alert, withdrawn }) =>
-        whole && !withdrawn && !found.has(alert.fingerprint) && deps.rules.has(alert.rule.id),
+        whole && !withdrawn && !raised.has(alert.fingerprint) && deps.rules.has(alert.rule.id),
     );
-    return { raised: [...found.values()], withdrawn: gone.map(({ alert }) => alert), stale: [] };
+    return { raised: [...raised.values()], withdrawn: gone.map(({ alert }) => alert), stale: [] };
   }
 
   /** The events of a session that the engine has not seen, each stream in order. */
@@ -195,12 +191,16 @@ export function createDetect(deps: DetectDeps): Detect {
     return out;
   }
 
-  async function seeSession(events: readonly TelltaleEvent[], signal: AbortSignal) {
+  async function seeSession(
+    events: readonly TelltaleEvent[],
+    found: Found | undefined,
+    signal: AbortSignal,
+  ) {
     const key = events[0] as TelltaleEvent;
     const session = sessions.get(nameOf(key));
     if (session === undefined) {
       const { tenant, session_id } = key;
-      return open({ tenant, session_id }, signal);
+      return open({ tenant, session_id }, signal, found);
     }
     sessions.delete(nameOf(key));
     sessions.set(nameOf(key), session);
@@ -219,8 +219,7 @@ export function createDetect(deps: DetectDeps): Detect {
     try {
       await work();
     } catch (error) {
-      const closed = error instanceof StoreError && error.fault.code === 'closed';
-      if (closed || signal.aborted) throw error;
+      if (isOver(error, signal)) throw error;
       meter.count('telltale.detect.failures', 1);
       log.error('detect.failed', { session: key?.session_id, error: String(error) });
       if (key === undefined) return;
@@ -231,9 +230,12 @@ export function createDetect(deps: DetectDeps): Detect {
 
   return {
     async see(events, signal) {
-      for (const ofSession of bySession(events).values())
+      const batch = bySession(events);
+      const unknown = new Map([...batch].filter(([name]) => !sessions.has(name)));
+      const found = await findTogether(deps, unknown, signal);
+      for (const [name, ofSession] of batch)
         await guarded(ofSession[0], signal, async () =>
-          write(await seeSession(ofSession, signal), signal),
+          write(await seeSession(ofSession, found.get(name), signal), signal),
         );
       trim();
       report();

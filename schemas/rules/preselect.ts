@@ -17,6 +17,8 @@ import { coversSource, type Logsource } from './values.ts';
 export interface Literals {
   readonly columns: readonly string[];
   readonly needles: readonly string[];
+  /** It is all of the text, or what is behind its last slash. */
+  readonly whole?: 'text' | 'name';
 }
 
 /** What stands in a row. */
@@ -179,13 +181,22 @@ function columnsOf({ field, text }: Anchor, starts: boolean): readonly string[] 
   return OWN.has(field) ? [field] : undefined;
 }
 
+/** What of a column an anchor is equal to, where it is known. */
+function wholeOf({ field, how }: Anchor, starts: boolean): Literals['whole'] {
+  if (how !== 'equals') return undefined;
+  if (OWN.has(field)) return 'text';
+  return starts && field === 'process.name' ? 'name' : undefined;
+}
+
 function literalsOf(anchors: readonly Anchor[], starts: boolean): RowNeed | undefined {
-  const byColumns = new Map<string, { columns: readonly string[]; needles: string[] }>();
+  const byColumns = new Map<string, Literals & { needles: string[] }>();
   for (const anchor of anchors) {
     const columns = columnsOf(anchor, starts);
     if (columns === undefined) return undefined;
-    const key = columns.join();
-    const found = byColumns.get(key) ?? { columns, needles: [] };
+    const whole = wholeOf(anchor, starts);
+    const key = `${columns.join()} ${whole}`;
+    const of = whole === undefined ? { columns } : { columns, whole };
+    const found = byColumns.get(key) ?? { ...of, needles: [] };
     byColumns.set(key, found);
     found.needles.push(anchor.text);
   }

@@ -12,6 +12,12 @@ export const PROCESS_KINDS: readonly string[] = [...REGISTRY.values()]
   .filter(({ role }) => role === 'process_start' || role === 'process_end')
   .map(({ kind }) => kind);
 
+/** A column as it is compared: in lower case, all of it or what is behind its last slash. */
+const folded = (column: string, whole: Literals['whole']): string =>
+  whole === 'name'
+    ? `arrayElement(splitByChar('/', lowerUTF8(${column})), -1)`
+    : `lowerUTF8(${column})`;
+
 export interface RowSql {
   /** What the conditions written so far bind. */
   readonly params: Readonly<Record<string, readonly string[]>>;
@@ -35,8 +41,13 @@ export function createRowSql(): RowSql {
     return `{${name}:Array(${type})}`;
   }
 
-  function literals({ columns, needles }: Literals): string {
+  function literals({ columns, needles, whole }: Literals): string {
     const sorted = [...new Set(needles)].sort();
+    // A set is looked up at once; a search of many words makes itself a table for each block.
+    if (whole !== undefined)
+      return columns
+        .map((one) => `${folded(one, whole)} IN ${bind(sorted, 'String')}`)
+        .join(' OR ');
     const chunks: string[] = [];
     for (let at = 0; at < sorted.length; at += NEEDLES_MAX) {
       const bound = bind(sorted.slice(at, at + NEEDLES_MAX), 'String');

@@ -27,7 +27,7 @@ describe('rows for rules', () => {
     const named = tests.filter(({ kinds }) => kinds.includes('net'));
     expect(named).toEqual([{ kinds: ['net'] }]);
     for (const { need } of tests.filter((one) => !named.includes(one)))
-      expect(need).toEqual({ columns: ['file_path'], needles: ['/etc/shadow'] });
+      expect(need).toEqual({ columns: ['file_path'], whole: 'text', needles: ['/etc/shadow'] });
     expect(kindsOf(tests)).toEqual(ALL);
   });
 
@@ -39,14 +39,24 @@ describe('rows for rules', () => {
     expect(tests).toEqual([
       {
         kinds: ['exec'],
-        need: { all: [words('exe', 'cat', 'cp'), words('argv_line', '/.netrc')] },
+        need: {
+          all: [{ ...words('exe', 'cat', 'cp'), whole: 'name' }, words('argv_line', '/.netrc')],
+        },
       },
     ]);
   });
 
+  it('have so many arguments, or none that tell', () => {
+    const tests = rowsOf('exec where process.args_count == 1');
+    const count = (value: number) => ({ number: 'length(argv)', operator: '==', value });
+    expect(tests).toEqual([{ kinds: ['exec'], need: { either: [count(1), count(0)] } }]);
+  });
+
   it('are shown by the start of the process where they have no name of their own', () => {
     const tests = rowsOf('any where kind == "exit" and process.name == "curl"');
-    const shown = [{ kinds: ['exec'], need: { columns: ['exe'], needles: ['curl'] } }];
+    const shown = [
+      { kinds: ['exec'], need: { columns: ['exe'], whole: 'name', needles: ['curl'] } },
+    ];
     expect(tests).toEqual([{ kinds: ['exit'], shown }]);
   });
 });
