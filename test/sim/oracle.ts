@@ -90,10 +90,15 @@ function checkRows({ rows }: Seen, one: CollectorRun, inOrder: boolean, say: Say
   }
 }
 
-/** Which numbers must be there: all that the spool took, unless the power went too early. */
+/**
+ * Which numbers must be there: all that the spool took, unless the power went too early. While a
+ * process stands still it syncs nothing, so the bound goes back to before that; the last stretch
+ * first, because one that ended just before it takes the bound back further.
+ */
 function mustBeStored({ truth }: CollectorRun): readonly number[] {
+  const idle = [...truth.idleMs].sort(([, a], [, b]) => b - a);
   const losses = truth.lossesMs.map((lossMs) =>
-    truth.idleMs.reduce(
+    idle.reduce(
       (bound, [from, to]) =>
         from < lossMs && to > bound ? Math.min(bound, from - SYNC_BOUND_MS) : bound,
       lossMs - SYNC_BOUND_MS,
