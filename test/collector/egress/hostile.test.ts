@@ -111,7 +111,9 @@ describe('a proxy under fire', () => {
         JSON.stringify(line),
         expect.stringMatching(/^HTTP\/1\.1 (400|403|502)/),
       ]);
-      await expect.poll(() => [line, site.decisions().length - before]).toEqual([line, 1]);
+      await expect
+        .poll(() => [line, site.decisions().length - before], { interval: 2 })
+        .toEqual([line, 1]);
       const decision = site.decisions().at(-1);
       if (decision?.decision === 'allow') expect(decision.net_host).toBe('good.test');
       // No byte of a request can end a header of the answer.

@@ -86,7 +86,7 @@ describe('what is let through', () => {
         expect(answer).toContain(part);
       expect(answer).toContain('proxy-status: telltale; error=http_request_denied');
     }
-    await expect.poll(() => site.decisions().length).toBe(before + 2);
+    await expect.poll(() => site.decisions().length, { interval: 5 }).toBe(before + 2);
     for (const one of site.decisions().slice(-2))
       expect(one).toMatchObject({ decision: 'deny', rule, net_port: port });
   });
