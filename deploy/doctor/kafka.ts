@@ -57,13 +57,11 @@ export function judgeTopic(facts: TopicFacts): Readonly<Record<string, Look>> {
   };
 }
 
-async function factsOf(admin: ReturnType<Kafka['admin']>, list: string): Promise<TopicFacts> {
+/** Facts of the topic; where there is none, how many brokers there are. */
+async function factsOf(admin: ReturnType<Kafka['admin']>): Promise<TopicFacts | number> {
   await admin.connect();
   const { brokers: known } = await admin.describeCluster();
-  if (!(await admin.listTopics()).includes(EVENTS_TOPIC))
-    throw new Error(
-      `${known.length} brokers, but no topic ${EVENTS_TOPIC}: "telltale migrate --kafka ${list}" makes it`,
-    );
+  if (!(await admin.listTopics()).includes(EVENTS_TOPIC)) return known.length;
   const { topics } = await admin.fetchTopicMetadata({ topics: [EVENTS_TOPIC] });
   const partitions = topics[0]?.partitions ?? [];
   const { resources } = await admin.describeConfigs({
@@ -94,7 +92,13 @@ export async function lookAtKafka(list: string, security: KafkaSecurity): Promis
   });
   const admin = client.admin();
   try {
-    const facts = await within(factsOf(admin, list), BROKER_MS_MAX, 'no broker answered');
+    const facts = await within(factsOf(admin), BROKER_MS_MAX, 'no broker answered');
+    if (typeof facts === 'number') {
+      const next = `"telltale migrate --kafka ${list}" makes it`;
+      return [
+        { name: 'kafka', level: 'fail', text: `${facts} brokers, no topic ${EVENTS_TOPIC}`, next },
+      ];
+    }
     const looks = Object.entries(judgeTopic(facts));
     return [
       { name: 'kafka', level: 'ok', text: `${facts.brokers} brokers, topic ${EVENTS_TOPIC}` },
