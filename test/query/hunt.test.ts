@@ -121,6 +121,22 @@ async function store(sessions: readonly TelltaleEvent[][]): Promise<void> {
   expect(summary.parked).toBe(0);
 }
 
+/** Rules of which the table is asked for no more than what can be new, and for silences. */
+const NEW_AND_SILENT = `
+title: New\nid: new\nlevel: low\nlanguage: eql
+first_seen: { where: 'network where net_host != null', field: net_host, by: tenant, history: 1h }
+---
+title: New behind a page\nid: behind\nlevel: low\nlanguage: eql
+first_seen:
+  { where: 'network where net_op == "connect"', field: net_host, by: tenant, history: 1h,
+    after: 'any where tool == "webfetch"', after_by: session.id, within: 10m }
+---
+title: Silence\nid: silence\nlevel: low\nlanguage: eql
+threshold:
+  { where: exec where true, after: exec where true, after_silence: 30m, by: session.id,
+    count: 2, timespan: 20m }
+`;
+
 describe('a backtest over the store', () => {
   const sessions = examples();
 
@@ -184,6 +200,39 @@ describe('a backtest over the store', () => {
     expect(found.alerts).toHaveLength(1);
     expect(fingerprints(found.alerts)).toEqual(overAll(some, own));
   });
+
+  it.each([1, 2, 3])(
+    'leaves out what was seen before and silences, whatever the order (%i)',
+    async (seed) => {
+      const { rules: some, faults } = loadRules([{ file: 'some.yml', text: NEW_AND_SILENT }]);
+      expect(faults).toEqual([]);
+      let state = seed;
+      const dice = (sides: number) => {
+        state = (state * 48_271) % 0x7fff_ffff;
+        return state % sides;
+      };
+      const bodies = [
+        () => ({ kind: 'net', net_op: 'connect', net_host: `h${dice(5)}` }),
+        () => ({ kind: 'net', net_op: 'dns', net_host: `h${dice(5)}` }),
+        () => ({ kind: 'exec', exe: '/bin/a', argv: ['a'], pid: 7 }),
+        () => ({ kind: 'tool.call', tool: 'webfetch' }),
+      ];
+      const own = Array.from({ length: 6 }, (_, n) => {
+        let second = dice(5000);
+        const events = Array.from({ length: 60 }, () => {
+          // Many of them at one time, some a long time after the one before.
+          second += [0, 0, 1, 30, 900, 4000][dice(6)] as number;
+          const body = (bodies[dice(4)] as () => Loose)();
+          return { ...body, ts: String(START_NS + BigInt(second) * 1_000_000_000n) };
+        });
+        return sessionOf(events, 1000 * seed + n, `novel-${seed}`);
+      });
+      await store(own);
+      const found = await hunt(runner(`novel-${seed}`), { rules: some, views, span: ALL });
+      expect(fingerprints(found.alerts)).toEqual(overAll(some, own));
+      expect(new Set(found.alerts.map(({ rule }) => rule.id)).size).toBe(3);
+    },
+  );
 
   it('gives the alerts whose last event lies in the span', async () => {
     const whole = await hunt(runner(), { rules, views, span: ALL });

@@ -50,7 +50,7 @@ SELECT toString(session_id) AS id, toString(toUnixTimestamp64Nano(min(first_ts))
 --   tenant = "acme"
 --   until = "4102444800000000000"
 --   v0 = ["exec"]
-SELECT toString(session_id) AS session, [CAST([], 'Array(String)')] AS keys, [(countIf((has({v0:Array(String)}, toString(kind)))) > 0)] AS rules FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND ((has({v0:Array(String)}, toString(kind)))) GROUP BY session_id HAVING (has(rules, 1)) AND (min(toUnixTimestamp64Nano(least(ts, observed_ts))) <= {until:Int64} AND max(toUnixTimestamp64Nano(least(ts, observed_ts))) >= {since:Int64}) LIMIT 1000001;
+SELECT toString(session_id) AS session, toString(cityHash64(session_id)) AS hash, count() AS rows_count, [CAST([], 'Array(String)')] AS keys, [(countIf((kind IN {v0:Array(String)})) > 0)] AS rules FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND ((kind IN {v0:Array(String)})) GROUP BY session_id HAVING (has(rules, 1)) AND (min(toUnixTimestamp64Nano(least(ts, observed_ts))) <= {until:Int64} AND max(toUnixTimestamp64Nano(least(ts, observed_ts))) >= {since:Int64}) ORDER BY toYYYYMMDD(min(ts)), session_id LIMIT 1000001;
 
 -- reads 31 rows, 13988 bytes
 --   content = 1
@@ -72,6 +72,8 @@ SELECT tenant, session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(
 --   content = 1
 --   journal = 1
 --   tenant = "acme"
---   v0 = ["0193a5e0-0000-7000-8000-00000000000a","0193a5e0-0000-7000-8000-00000000000b"]
---   v1 = ["exec"]
-SELECT tenant, session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, toString(toUnixTimestamp64Nano(observed_ts)) AS observed_ts_ns, pid, ppid, outcome, exe, argv, file_op, net_op, net_path FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND ((session_id IN {v0:Array(UUID)} AND (((has({v1:Array(String)}, toString(kind))))))) ORDER BY session_id, observed_ts, stream_id, seq;
+--   v0 = ["775946749390443239","1819774312953971679"]
+--   v1 = ["1","1"]
+--   v2 = ["exec"]
+--   v3 = ["0193a5e0-0000-7000-8000-00000000000a","0193a5e0-0000-7000-8000-00000000000b"]
+SELECT tenant, session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(ts)) AS ts_ns, toString(toUnixTimestamp64Nano(observed_ts)) AS observed_ts_ns, pid, ppid, outcome, exe, argv, file_op, net_op, net_path FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (session_id IN {v3:Array(UUID)} AND ((bitTest(transform(cityHash64(session_id), {v0:Array(UInt64)}, {v1:Array(UInt64)}, toUInt64(0)), 0) AND (((kind IN {v2:Array(String)}))))));
