@@ -11,6 +11,7 @@ import { createUp, type Up } from '../../../deploy/commands/up.ts';
 import { trustOf } from '../../../deploy/evidence/keys.ts';
 import { stageSession } from '../../../deploy/evidence/stage.ts';
 import { TOOL } from '../../../deploy/evidence/tool.ts';
+import { FLEET_VARIABLES } from '../../../deploy/grafana/scope.ts';
 import { createToken } from '../../../query/access/token.ts';
 import { verifyEvidence } from '../../../schemas/evidence/verify.ts';
 import { fakeLog, fakeRandom } from '../../fakes/ports.ts';
@@ -21,7 +22,8 @@ const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'telltale-up-'));
 const data = path.join(dir, 'data');
 let up: Up;
 beforeAll(async () => {
-  up = createUp({ data, port: 0, tenant: TENANT, log: fakeLog() });
+  const grafana = { host: '127.0.0.1', port: 0 };
+  up = createUp({ data, port: 0, tenant: TENANT, grafana, log: fakeLog() });
   await up.start();
 }, 60_000);
 afterAll(async () => {
@@ -159,4 +161,30 @@ describe('telltale up', () => {
     };
     await expect.poll(verified, { timeout: 30_000, interval: 1_500 }).toEqual(['intact', 'open']);
   }, 60_000);
+});
+
+describe('--grafana', () => {
+  const post = async (body: string, token: string) => {
+    const authorization = `Basic ${Buffer.from(`any:${token}`).toString('base64')}`;
+    const url = `${up.grafanaUrl}/?default_format=JSONEachRow`;
+    const headers = { authorization, 'x-grafana-user': 'lea' };
+    const response = await fetch(url, { method: 'POST', headers, body });
+    return [response.status, await response.text()] as const;
+  };
+  const drops = FLEET_VARIABLES[0]?.sql ?? '';
+
+  it('answers its statements to who has a token, and says so in the journal', async () => {
+    expect(await post('SELECT 1', up.token)).toEqual([200, '{"1":1}\n']);
+    expect((await post(drops, up.token))[0]).toBe(200);
+    expect((await post(drops, `${up.token}x`))[0]).toBe(401);
+    expect((await post('SELECT * FROM telltale.events', up.token))[0]).toBe(403);
+    const journals = '{ sessions(filter: { journal: true }) { nodes { id } } }';
+    const told = async () => {
+      const [journal] = (await ask(journals)).data.sessions.nodes;
+      const events = `{ session(id: "${journal?.id}") { timeline(first: 500) { nodes { ... on AccessEvent { operation attrs { name value } } } } } }`;
+      return JSON.stringify((await ask(events)).data?.session?.timeline.nodes ?? '');
+    };
+    await expect.poll(told, { timeout: 10_000 }).toMatch(/drop-down tenant/);
+    expect(await told()).toMatch(/"grafana_user","value":"lea"/);
+  });
 });
