@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The `telltale` command: finds the subcommand, gives clear errors, sets the exit code. */
+import { KAFKA_USAGE } from './kafka/usage.ts';
 import { UsageError } from './process/lifecycle.ts';
 
 interface Command {
@@ -75,7 +76,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   query: {
     summary: 'the query service: ClickHouse to GraphQL',
     usage:
-      'query --store http://…|chdb:DIR [--host H] [--port N] [--tokens FILE] [--health HOST:PORT] ' +
+      'query --store http://…|chdb:DIR [--host H] [--port N] [--tls-cert FILE --tls-key FILE] [--tokens FILE] [--health HOST:PORT] ' +
       '[--oidc-issuer URL --oidc-audience NAME --oidc-tenant NAME|--oidc-tenant-claim CLAIM ' +
       '[--oidc-role ROLE=GROUP]… [--oidc-content GROUP]…] [--no-introspection] [--explorer]',
     load: async () => (await import('./commands/query.ts')).query,
@@ -91,7 +92,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   seal: {
     summary: 'the transparency log over a cluster’s store, served as C2SP tlog-tiles',
     usage:
-      'seal --store http://… --dir DIR [--host H] [--port N] [--origin NAME] [--witness URL=VKEY]… [--health HOST:PORT]',
+      'seal --store http://… --dir DIR [--host H] [--port N] [--tls-cert FILE --tls-key FILE] [--origin NAME] [--witness URL=VKEY]… [--health HOST:PORT]',
     load: async () => (await import('./commands/seal.ts')).seal,
   },
   keys: {
@@ -102,7 +103,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   witness: {
     summary: 'an independent witness that cosigns transparency logs',
-    usage: 'witness --dir DIR [--port N] [--name NAME] [--log VKEY]… [--health HOST:PORT]',
+    usage:
+      'witness --dir DIR [--host H] [--port N] [--name NAME] [--log VKEY]… [--health HOST:PORT]',
     load: async () => (await import('./commands/witness.ts')).witness,
   },
   erase: {
@@ -140,7 +142,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   migrate: {
     summary: 'bring the store, and with --kafka the topic, to this version’s schema',
-    usage: 'migrate --store http://…|chdb:DIR [--kafka HOST:PORT,…] [--partitions N] [--dry-run]',
+    usage:
+      'migrate --store http://…|chdb:DIR [--cluster NAME] [--kafka HOST:PORT,…] [--partitions N] [--dry-run]',
     load: async () => (await import('./commands/migrate.ts')).migrateCommand,
   },
   doctor: {
@@ -154,7 +157,8 @@ function help(): string {
   const rows = Object.entries(COMMANDS).map(
     ([name, { summary, usage }]) => `  ${name.padEnd(9)} ${summary}\n            telltale ${usage}`,
   );
-  return `telltale: the flight recorder and forensic search for AI agents\n\n${rows.join('\n')}\n`;
+  const brokers = `  What speaks to brokers takes ${KAFKA_USAGE}.\n`;
+  return `telltale: the flight recorder and forensic search for AI agents\n\n${rows.join('\n')}\n\n${brokers}`;
 }
 
 async function main(): Promise<number> {

@@ -48,6 +48,15 @@ kept(
   () => `${JSON.stringify({ format: 'telltale-tokens/1', tokens: [record()] }, null, 2)}\n`,
 );
 
+// The id of a cluster of brokers is no secret, and must stay: it follows from what is kept. Kafka's form
+// is 16 bytes as base64url; one that starts with a dash is refused.
+const clusterId = createHash('sha256')
+  .update(`cluster ${token}`)
+  .digest()
+  .subarray(0, 16)
+  .toString('base64url')
+  .replace(/^-/, 'A');
+
 // Files of compose secrets keep owner and mode, so the containers run as their owner. The hashes are
 // of 256 random bits: to know one opens nothing.
 const environment = [
@@ -55,6 +64,7 @@ const environment = [
   ['TELLTALE_GID', process.getgid()],
   ['TELLTALE_SECRETS', secrets],
   ...hashes,
+  ['TELLTALE_KAFKA_CLUSTER', clusterId],
 ];
 const file = path.join(dir, 'compose.env');
 fs.writeFileSync(file, environment.map(([name, value]) => `${name}=${value}\n`).join(''), {

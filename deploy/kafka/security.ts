@@ -14,11 +14,6 @@ export const KAFKA_FLAGS = {
   'kafka-mechanism': { type: 'string' },
 } as const;
 
-/** As a line of usage shows them. */
-export const KAFKA_USAGE =
-  '[--kafka-tls] [--kafka-ca FILE] [--kafka-cert FILE --kafka-key FILE] ' +
-  '[--kafka-user NAME --kafka-password-file FILE [--kafka-mechanism plain|scram-sha-256|scram-sha-512]]';
-
 export interface KafkaFlags {
   readonly 'kafka-tls'?: boolean | undefined;
   readonly 'kafka-ca'?: string | undefined;

@@ -8,6 +8,7 @@ import { parse } from 'yaml';
 import { ingest } from '../../../deploy/commands/ingest.ts';
 import { migrateCommand } from '../../../deploy/commands/migrate.ts';
 import { query } from '../../../deploy/commands/query.ts';
+import { splitCommand } from '../../../deploy/commands/run.ts';
 import { seal } from '../../../deploy/commands/seal.ts';
 
 const root = path.resolve(import.meta.dirname, '../../..');
@@ -21,6 +22,7 @@ interface Service {
   readonly ports?: readonly string[];
   readonly volumes?: readonly string[];
   readonly secrets?: readonly string[];
+  readonly profiles?: readonly string[];
   readonly [key: string]: unknown;
 }
 
@@ -32,14 +34,16 @@ interface Compose {
 
 const file = parse(read('deploy/compose.yaml'), { merge: true }) as Compose;
 const services = Object.entries(file.services);
-const ours = services.filter(([, service]) => service.build !== undefined);
+const ours = services.filter(
+  ([, { build, profiles }]) => build !== undefined && profiles === undefined,
+);
 const COMMANDS: Readonly<Record<string, (args: string[]) => Promise<number>>> = {
   ingest,
   migrate: migrateCommand,
   query,
   seal,
 };
-const ONE_SHOT = new Set(['migrate']);
+const ONE_SHOT = new Set(['agent', 'migrate']);
 
 afterEach(() => {
   vi.unstubAllEnvs();
@@ -68,7 +72,7 @@ describe('deploy/compose.yaml', () => {
 
   it('has the whole product', () => {
     expect(Object.keys(file.services).sort()).toEqual(
-      'alertmanager clickhouse grafana ingest kafka migrate prometheus query seal'.split(' '),
+      'agent alertmanager clickhouse grafana ingest kafka migrate prometheus query seal'.split(' '),
     );
   });
 
@@ -123,7 +127,7 @@ describe('deploy/compose.yaml', () => {
         .map(([, name]) => name),
     );
     const read_ = (name: string, variable: string): boolean => {
-      if (COMMANDS[name] !== undefined) return settings.has(variable);
+      if (COMMANDS[name] !== undefined || name === 'agent') return settings.has(variable);
       if (name === 'clickhouse')
         return (
           variable === 'CLICKHOUSE_SKIP_USER_SETUP' ||
@@ -164,6 +168,52 @@ describe.each(ours)('the command line of %s', (name, service) => {
   it('has its target in the Dockerfile', () => {
     const dockerfile = read(service.build?.dockerfile ?? '');
     expect(dockerfile).toMatch(new RegExp(`^FROM base AS ${service.build?.target}$`, 'm'));
+  });
+});
+
+describe('the recorded command of the profile demo', () => {
+  const { profiles, command = [] } = file.services.agent as Service;
+
+  it('is one that `telltale run` takes, and runs only when it is asked for', () => {
+    expect(profiles).toEqual(['demo']);
+    const [name, ...args] = command;
+    expect(name).toBe('run');
+    const { flags, argv } = splitCommand(args);
+    expect(flags).toEqual(['--to=kafka://kafka:9092', '--drain-ms=30000']);
+    expect(argv.slice(0, 2)).toEqual(['sh', '-c']);
+  });
+});
+
+describe('deploy/compose.brokers.yaml', () => {
+  const more = parse(read('deploy/compose.brokers.yaml'), { merge: true }) as Compose;
+  const { kafka } = file.services;
+  const brokers = ['kafka-2', 'kafka-3'].map((name) => [name, more.services[name]] as const);
+
+  it('is valid, and adds two brokers that are guarded as the first', () => {
+    expect(schemaFaults(more)).toEqual([]);
+    for (const [name, broker] of brokers) {
+      for (const key of ['image', 'read_only', 'cap_drop', 'security_opt', 'mem_limit', 'cpus'])
+        expect(broker?.[key], `${name} ${key}`).toEqual(kafka?.[key]);
+      expect(broker?.healthcheck).toBeDefined();
+      expect(broker?.volumes).toEqual([`${name}:/var/lib/kafka/data`]);
+    }
+  });
+
+  it('makes one cluster of the three, with ports and numbers of their own', () => {
+    const settings = [
+      { ...kafka?.environment, ...more.services.kafka?.environment },
+      ...brokers.map(([, broker]) => broker?.environment ?? {}),
+    ];
+    for (const name of ['KAFKA_NODE_ID', 'KAFKA_ADVERTISED_LISTENERS'])
+      expect(new Set(settings.map((one) => one[name])).size).toBe(3);
+    for (const name of [
+      'CLUSTER_ID',
+      'KAFKA_CONTROLLER_QUORUM_VOTERS',
+      'KAFKA_MIN_INSYNC_REPLICAS',
+    ])
+      expect(new Set(settings.map((one) => one[name])).size).toBe(1);
+    for (const name of ['migrate', 'ingest'])
+      expect(more.services[name]?.environment?.KAFKA_BROKERS?.split(',')).toHaveLength(3);
   });
 });
 
