@@ -186,6 +186,7 @@ export async function sweep(
       stripped++;
     }
   }
-  if (removed > 0) for (const table of sql.TABLES) await clear(deps, table);
+  // Each waits for the engine to let go of old parts, so they wait together.
+  if (removed > 0) await Promise.all(sql.TABLES.map((table) => clear(deps, table)));
   return { removed, stripped };
 }
