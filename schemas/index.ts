@@ -7,7 +7,6 @@ export * from './chain.ts';
 export * from './codec.ts';
 export * from './commit.ts';
 export * from './connection.ts';
-export * from './connection.ts';
 export type { Fault, Field, FieldSet, Kind, Role } from './define.ts';
 export { CONTENT_BYTES_MAX } from './define.ts';
 export * from './entities.ts';

@@ -53,7 +53,17 @@ export function makeCertificates(): Certificates {
     return file(`${name}.pem`);
   };
   const signed = (name: string, names: string, days: number): Pair => {
-    openssl('req', '-new', ...KEY, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', '/CN=t');
+    openssl(
+      'req',
+      '-new',
+      ...KEY,
+      '-keyout',
+      `${name}.key`,
+      '-out',
+      `${name}.csr`,
+      '-subj',
+      '/CN=t',
+    );
     fs.writeFileSync(file(`${name}.ext`), `subjectAltName=${names}\n`);
     openssl(
       ...['x509', '-req', '-in', `${name}.csr`, '-CA', 'ca.pem', '-CAkey', 'ca.key'],

@@ -74,7 +74,7 @@ const replicatedInsert = (replicas: number | undefined, timeMs: number) =>
     : {
         insert_quorum: String(replicas),
         insert_quorum_parallel: 1 as const,
-        insert_quorum_timeout: String(timeMs),
+        insert_quorum_timeout: timeMs,
         distributed_foreground_insert: 1 as const,
         deduplicate_blocks_in_dependent_materialized_views: 1 as const,
       };

@@ -53,16 +53,22 @@ describe.skipIf(!able)('settings of TLS and SASL', () => {
     };
     const user = { 'kafka-user': 'me', 'kafka-password-file': secret };
     const { client, server, expired, ca } = made;
-    expect(refused({ 'kafka-ca': '/no/such' })).toMatch(/--kafka-ca \/no\/such: can't be read \(ENOENT/);
+    expect(refused({ 'kafka-ca': '/no/such' })).toMatch(
+      /--kafka-ca \/no\/such: can't be read \(ENOENT/,
+    );
     expect(refused({ 'kafka-ca': secret })).toMatch(/holds no certificate in PEM form/);
     expect(refused({ 'kafka-cert': client.cert })).toMatch(/--kafka-cert needs --kafka-key/);
     expect(refused({ 'kafka-key': client.key })).toMatch(/--kafka-key needs --kafka-cert/);
-    expect(refused({ 'kafka-cert': client.cert, 'kafka-key': server.key })).toMatch(/is not the key/);
+    expect(refused({ 'kafka-cert': client.cert, 'kafka-key': server.key })).toMatch(
+      /is not the key/,
+    );
     expect(refused({ 'kafka-cert': client.cert, 'kafka-key': ca })).toMatch(/no private key/);
     expect(refused({ 'kafka-cert': expired.cert, 'kafka-key': expired.key })).toMatch(
       /certificate expired on .*: renew it/,
     );
-    expect(refused({ 'kafka-user': 'me' })).toMatch(/SASL needs --kafka-user .* --kafka-password-file/);
+    expect(refused({ 'kafka-user': 'me' })).toMatch(
+      /SASL needs --kafka-user .* --kafka-password-file/,
+    );
     expect(refused({ ...user, 'kafka-mechanism': 'gssapi' })).toMatch(/give plain, scram-sha-256/);
     expect(refused({ ...user, 'kafka-mechanism': 'plain' })).toMatch(/clear text: add --kafka-ca/);
     expect(refused({ ...user, 'kafka-password-file': write('empty', '\n') })).toMatch(/is empty/);
@@ -88,7 +94,9 @@ describe.skipIf(!able)('settings of TLS and SASL', () => {
     it('is refused at once, and what to do is said', async () => {
       expect(await shows(made.server, made.otherCa)).toMatch(/authority's with --kafka-ca FILE/);
       expect(await shows(made.expired, made.ca)).toMatch(/has expired: renew it on the server/);
-      expect(await shows(made.otherName, made.ca)).toMatch(/is for another name: connect by a name/);
+      expect(await shows(made.otherName, made.ca)).toMatch(
+        /is for another name: connect by a name/,
+      );
       const echo = net.createServer((socket) => socket.end('HTTP/1.1 400 no\r\n\r\n'));
       const trust = { ssl: { ca: fs.readFileSync(made.ca, 'utf8') } };
       expect(await told(echo, trust)).toMatch(/does not speak TLS: give the port/);
