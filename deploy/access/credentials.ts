@@ -1,4 +1,5 @@
 /** The command line's own right to ask: a token out of the environment, or of this machine's service. */
+import path from 'node:path';
 import { dataDir } from '../settings.ts';
 import { localTokenFor } from './local.ts';
 
@@ -13,6 +14,13 @@ export function authorizationFor(base: URL): Readonly<Record<string, string>> {
   const port = base.port === '' ? '' : `:${base.port}`;
   const token = localTokenFor(dataDir(), new URL(`${base.protocol}//127.0.0.1${port}`));
   return token === undefined ? {} : { authorization: `Bearer ${token}` };
+}
+
+/** A token as a service prints it, with what commands on this machine need to find it. */
+export function tokenLine(token: string, data: string): string {
+  const there = path.resolve(data) === path.resolve(dataDir());
+  const how = there ? 'commands here find it' : `commands here find it with TELLTALE_DATA=${data}`;
+  return `token: ${token}  (while this runs; ${how})\n`;
 }
 
 /** What to do about a 401, for a person. */

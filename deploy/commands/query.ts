@@ -2,6 +2,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import Fastify from 'fastify';
 import { registerQuery } from '../../query/server.ts';
+import { tokenLine } from '../access/credentials.ts';
 import { accessDir } from '../access/local.ts';
 import { openAccess, tokensFile } from '../access/open.ts';
 import { ACCESS_FLAGS, type AccessSettings, accessSettings } from '../access/settings.ts';
@@ -10,11 +11,11 @@ import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts, UsageError } from '../process/lifecycle.ts';
 import { DEFAULT_PORT, dataDir, portOf, storeUrl, tenant } from '../settings.ts';
 import { openServing } from '../stores/serving.ts';
-import { SERVE_FLAGS, serveTls } from '../tls.ts';
 import { diskCheck, storeChecks } from '../telemetry/checks.ts';
 import { registerProbes } from '../telemetry/serve.ts';
 import { healthOf, healthPart, observeService } from '../telemetry/service.ts';
 import { HEALTH_FLAG } from '../telemetry/settings.ts';
+import { SERVE_FLAGS, serveTls } from '../tls.ts';
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1']);
 
@@ -71,7 +72,7 @@ export async function query(args: string[]): Promise<number> {
     access.publish(at);
     process.stdout.write(`telltale query serves ${at}/graphql\n`);
     if (access.token !== undefined)
-      process.stdout.write(`token: ${access.token}  (while this runs; commands here find it)\n`);
+      process.stdout.write(tokenLine(access.token, values.data ?? dataDir()));
   };
   const stop = async () => {
     await app.close();

@@ -10,6 +10,7 @@ import { registerLog } from '../../ingest/seal/serve.ts';
 import type { WitnessAddress } from '../../ingest/seal/witnesses.ts';
 import { isLoopbackHost } from '../../query/access/guard.ts';
 import { registerQuery } from '../../query/server.ts';
+import { tokenLine } from '../access/credentials.ts';
 import { refuseForeignFrames } from '../access/frames.ts';
 import { accessDir } from '../access/local.ts';
 import { type OpenAccess, openAccess } from '../access/open.ts';
@@ -204,7 +205,7 @@ export async function up(args: string[]): Promise<number> {
     await part.start();
     process.stdout.write(`telltale is up at ${part.url}, GraphQL at ${part.url}/graphql\n`);
     process.stdout.write(`transparency log: ${part.url}/tlog  key: ${part.logKey}\n`);
-    process.stdout.write(`token: ${part.token}  (while this runs; commands here find it)\n`);
+    process.stdout.write(tokenLine(part.token, values.data ?? dataDir()));
     if (part.grafanaUrl !== '')
       process.stdout.write(
         `Grafana's ClickHouse data source: ${part.grafanaUrl}, password: a token\n`,
