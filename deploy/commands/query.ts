@@ -16,7 +16,6 @@ import { registerProbes } from '../telemetry/serve.ts';
 import { healthOf, healthPart, observeService } from '../telemetry/service.ts';
 import { HEALTH_FLAG } from '../telemetry/settings.ts';
 import { SERVE_FLAGS, serveTls } from '../tls.ts';
-import { SERVE_FLAGS, serveTls } from '../tls.ts';
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1']);
 
