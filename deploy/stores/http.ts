@@ -145,6 +145,12 @@ const limitsOf = (limits: QueryLimits) => ({
   cancel_http_readonly_queries_on_client_close: 1 as const,
   // 2 and not 1: a read-only query may still be given these settings.
   readonly: '2',
+  ...(limits.blockRows === undefined
+    ? {}
+    : {
+        max_block_size: String(Math.round(limits.blockRows)),
+        preferred_block_size_bytes: '0',
+      }),
 });
 
 function timed(timeMs: number, signal: AbortSignal | undefined): AbortSignal {

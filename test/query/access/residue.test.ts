@@ -151,7 +151,9 @@ describe('a request whose caller has gone', () => {
     expect(performance.now() - before).toBeLessThan(3_000);
     await expect.poll(() => service.journal.entries.at(-1)?.draft.attrs?.fields).toBe('sessions');
     expect(service.journal.entries.at(-1)?.draft).toMatchObject({ outcome: 'cancelled' });
-    await expect.poll(() => service.meter.counts.get('telltale.query.abandoned')).toBeGreaterThan(0);
+    await expect
+      .poll(() => service.meter.counts.get('telltale.query.abandoned'))
+      .toBeGreaterThan(0);
     await service.app.close();
   }, 30_000);
 });
