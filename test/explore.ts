@@ -38,7 +38,16 @@ for (let round = 0; round < rounds; round++) {
   console.log(`round ${round + 1} of ${rounds}: seed ${seed}, ${files.length} files`);
   const { status, signal } = spawnSync(
     process.execPath,
-    ['node_modules/vitest/vitest.mjs', 'run', '--project', 'unit', '--reporter=dot', ...files],
+    [
+      'node_modules/vitest/vitest.mjs',
+      'run',
+      '--project',
+      'unit',
+      '--project',
+      'integration',
+      '--reporter=dot',
+      ...files,
+    ],
     { stdio: 'inherit', env: { ...process.env, TELLTALE_PROPERTY_SEED: seed } },
   );
   if (status !== 0) {

@@ -161,6 +161,23 @@ const clientPlaces: Rule = (files) =>
       }),
     );
 
+/** What opens the embedded engine, and what tests open it by. */
+const ENGINES = new Set([
+  ...['chdb', 'deploy/stores/open.ts', 'deploy/stores/embedded.ts', 'test/deploy/stores/bridge.ts'],
+  ...['test/query/service.ts', 'test/ingest/engine.ts'],
+]);
+/** This file holds examples of what it looks for. */
+const UNIT_TEST = /^test\/(?!kafka\/|agents\/|tidy\.).*(?<!\.(?:integration|live))\.test\.ts$/;
+
+const noEngine: Rule = (files) =>
+  files
+    .filter((file) => UNIT_TEST.test(file.path))
+    .flatMap((file) =>
+      importsOf(file)
+        .filter((name) => ENGINES.has(target(file.path, name) ?? name))
+        .map((name) => `${file.path} imports ${name}: name it *.integration.test.ts`),
+    );
+
 const fileLength: Rule = (files) =>
   files.filter(isSource).flatMap((file) => {
     const lines = file.text.trimEnd().split('\n').length;
@@ -329,6 +346,12 @@ const CASES: readonly Case[] = [
     rule: clientPlaces,
     bad: file('deploy/migrate.ts', "const { Session } = await import('chdb');\n"),
     good: file('deploy/stores/pool.ts', "import { Session } from 'chdb';\n"),
+  },
+  {
+    name: 'unit tests open no engine, so that they stay quick',
+    rule: noEngine,
+    bad: file('test/query/a.test.ts', "import { Session } from 'chdb';\n"),
+    good: file('test/query/a.integration.test.ts', "import { Session } from 'chdb';\n"),
   },
   {
     name: 'the environment is read in deploy/ and test/ only',
