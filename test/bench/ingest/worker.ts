@@ -36,7 +36,7 @@ export interface Aged {
 
 const TELL_MS = 250;
 /** The age of one line in so many is looked at. */
-const SAMPLE_LINES = 16;
+const SAMPLE_LINES = 64;
 const NEWLINE = 0x0a;
 const NS_PER_MS = 1_000_000n;
 
