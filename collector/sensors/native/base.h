@@ -101,6 +101,8 @@ struct shared {
   int listener, main_pid;
   struct seccomp_notif notif; /* the call in hand */
   _Atomic int in_hand; /* HAND_ of unotify.h */
+  /* `tail` when the writing of the call in hand began. */
+  _Atomic uint64_t written_from;
 };
 
 static struct shared *shared;

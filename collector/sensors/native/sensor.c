@@ -113,7 +113,10 @@ static void supervise(bool successor) {
   else signal(SIGCHLD, SIG_DFL);
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   prctl(PR_SET_NAME, "telltale-sensor", 0, 0, 0);
-  if (successor) close_leftovers();
+  if (successor) {
+    judge_hand();
+    close_leftovers();
+  }
   make_table();
   kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (kick_fd < 0) give_up("eventfd");

@@ -4,7 +4,7 @@
 #define TELLTALE_UNOTIFY_H
 #include "serve.h"
 
-enum { HAND_RECEIVED, HAND_WRITTEN };
+enum { HAND_RECEIVED, HAND_WRITING, HAND_WRITTEN };
 static _Atomic int *hand;
 
 /* Lets the call go on, or answers it with an error. False where it does not wait any more. */
@@ -18,21 +18,36 @@ static bool still_waits(uint64_t id) {
   return ioctl(shared->listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
 }
 
+static void begin_writing(void) {
+  shared->written_from = shared->tail;
+  *hand = HAND_WRITING;
+}
+
+/* For a successor, before anything else is written: a call of which a frame stands in the ring was
+ * told, and telling it again would make two of it. */
+static void judge_hand(void) {
+  if (shared->in_hand == HAND_WRITING)
+    shared->in_hand = shared->tail == shared->written_from ? HAND_RECEIVED : HAND_WRITTEN;
+}
+
 /* One received call; called with the lock. */
 static void handle(const struct seccomp_notif *notif) {
   int number = notif->data.nr;
   bool foreign = notif->data.arch != AUDIT_ARCH_X86_64 || (number & X32_BIT) != 0;
-  if (*hand == HAND_WRITTEN || (!recording && !foreign && number != SYS_io_uring_setup)) {
-    answer(notif->id, 0);
+  bool refused = foreign || number == SYS_io_uring_setup;
+  if (*hand == HAND_WRITTEN || (!recording && !refused)) {
+    answer(notif->id, refused ? ENOSYS : 0);
     return;
   }
   take_time();
   arena_used = 0;
   if (recording) take_ends();
-  if (foreign || number == SYS_io_uring_setup) {
-    if (recording && still_waits(notif->id))
-      put_blocked(process_of((pid_t)notif->pid)->pid,
-                  foreign ? EVASION_ARCHITECTURE : EVASION_IO_URING);
+  if (refused) {
+    if (recording && still_waits(notif->id)) {
+      struct process *process = process_of((pid_t)notif->pid);
+      begin_writing();
+      put_blocked(process->pid, foreign ? EVASION_ARCHITECTURE : EVASION_IO_URING);
+    }
     answer(notif->id, ENOSYS);
     return;
   }
@@ -41,6 +56,7 @@ static void handle(const struct seccomp_notif *notif) {
   uint64_t args[6];
   memcpy(args, notif->data.args, sizeof args);
   capture(process, (pid_t)notif->pid, number, args);
+  begin_writing();
   // The id is valid only as long as the call still waits: then what was read was its own.
   if (still_waits(notif->id)) write_frames(process);
   else write_settled(process);

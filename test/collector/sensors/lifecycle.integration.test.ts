@@ -115,9 +115,10 @@ describe.skipIf(!here).each(FORMS)('a run, %s', (form, recordRun) => {
     expect(files.map((e) => Number(path.basename(e.file_path)))).toEqual(
       Array.from({ length: count }, (_, i) => i),
     );
-    // It stood still while nobody took what was seen: pipe and buffers hold far less than all.
     expect(held).toBeGreaterThan(0);
-    expect(held).toBeLessThan(count);
+    // It stood still while nobody took what was seen: pipe and buffers hold far less than all. The
+    // ring of the native form holds it all; what it does when that is full stands in places.
+    if (form !== 'native') expect(held).toBeLessThan(count);
   });
 
   it.runIf(form === 'in TypeScript')(
