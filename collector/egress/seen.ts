@@ -39,8 +39,13 @@ export interface Seen {
   askerNow(peer: Peer | undefined): Asker;
 }
 
-/** How long the sensor's word on a connection is waited for before the decision is told. */
-const WAIT_MS_MAX = 500;
+/**
+ * How long the sensor's word on a connection is waited for before the decision is told. The client
+ * does not wait for it; on a busy machine the word is some hundred milliseconds late.
+ */
+const WAIT_NS_MAX = 5_000_000_000n;
+/** How long after the first connection the sensor's first word may come: there may be no sensor. */
+const FIRST_WORD_NS_MAX = 500_000_000n;
 const WAIT_STEP_MS = 10;
 /** Processes kept in mind, ended ones included: their connections are told a little later. */
 const PROCESSES_MAX = 20_000;
@@ -70,6 +75,7 @@ export function createSeen({ clock, ours, direct }: SeenDeps): Seen {
   /** Processes with connects that are still to be matched. */
   const waiting = new Set<number>();
   let watching = false;
+  let first: bigint | undefined;
 
   const processOf = (pid: number): Process => {
     const process = processes.get(pid) ?? { attribution: { pid }, ended: false, pending: 0 };
@@ -146,8 +152,10 @@ export function createSeen({ clock, ours, direct }: SeenDeps): Seen {
         .reverse()
         .slice(0, LIKELY_MAX),
     async askerOf(peer) {
-      const end = clock.monotonicNs() + BigInt(WAIT_MS_MAX) * 1_000_000n;
-      while (watching && !known(peer) && clock.monotonicNs() < end) await clock.sleep(WAIT_STEP_MS);
+      const began = clock.monotonicNs();
+      first ??= began;
+      const end = () => (watching ? began + WAIT_NS_MAX : (first ?? began) + FIRST_WORD_NS_MAX);
+      while (!known(peer) && clock.monotonicNs() < end()) await clock.sleep(WAIT_STEP_MS);
       return found(peer);
     },
     askerNow(peer) {

@@ -20,7 +20,7 @@ const CLIENTS: Readonly<Record<string, string>> = {
   npm: 'npm view x --registry $URL/npm/ --fetch-retries 0',
   python3: `python3 -c 'import os,urllib.request as u; u.urlopen(os.environ["URL"]+"/python3")'`,
   pip: 'python3 -m pip download --no-cache-dir --retries 0 -i $URL/pip/ --trusted-host a.good.test --no-deps x',
-  node: `node -e 'fetch(process.env.URL+"/node").then(r=>r.text())'`,
+  node: `"${process.execPath}" -e 'fetch(process.env.URL+"/node").then(r=>r.text())'`,
 };
 
 const has = (program: string): boolean => {
