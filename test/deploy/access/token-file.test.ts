@@ -126,7 +126,7 @@ describe('telltale token', () => {
       [['create', '--name', '-'], /name: 1 to 100/],
       [['revoke'], /which token/],
       [['revoke', 'nope'], /there is no token/],
-      [['make'], /create, list or revoke/],
+      [['make'], /create, list, rotate or revoke/],
     ] as const)
       await expect(token([...args, ...where])).rejects.toThrow(message);
   });
