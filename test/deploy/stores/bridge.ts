@@ -92,9 +92,12 @@ async function answer(session: Session, call: Call, marker: string, out: http.Se
   const whole = call.url.get('wait_end_of_query') === '1' || !/FORMAT JSONEachRow$/.test(text);
   out.setHeader('X-ClickHouse-Exception-Tag', TAG);
   if (whole) return void out.end((await session.queryAsync(text, { format: 'TSV' })).bytes());
-  for await (const chunk of session.queryStream(text, { format: 'JSONEachRow' }))
+  for await (const chunk of session.queryStream(text, { format: 'JSONEachRow' })) {
+    // Who has gone already says neither that there is room nor, once more, that it has gone.
+    if (out.destroyed) break;
     if (!out.write(chunk.raw()))
       await new Promise((resolve) => out.once('drain', resolve).once('close', resolve));
+  }
   out.end();
 }
 
