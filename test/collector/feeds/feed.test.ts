@@ -42,7 +42,9 @@ function standIn(write: (lines: string) => void, shows = { probe: true, whole: t
         argv = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1);
       } catch {}
       const probe = argv.some((part) => part.startsWith('telltale-')) && argv.includes('/dev/null');
-      if (!probe && argv[3] !== NAME) continue;
+      // What it forks has its arguments too, until it runs a program of its own.
+      const command = argv[3] === NAME && ![...seen.values()].includes(false);
+      if (!probe && !command) continue;
       const line = probe ? argv.join(' ') : `sh -c exec "$@" ${MARK} ${argv.join(' ')}`;
       seen.set(pid, probe);
       if (probe && !shows.probe) continue;
