@@ -75,7 +75,7 @@ export function createSeen({ clock, ours, direct }: SeenDeps): Seen {
   /** Processes with connects that are still to be matched. */
   const waiting = new Set<number>();
   let watching = false;
-  let first: bigint | undefined;
+  let firstAskedNs: bigint | undefined;
 
   const processOf = (pid: number): Process => {
     const process = processes.get(pid) ?? { attribution: { pid }, ended: false, pending: 0 };
@@ -152,10 +152,11 @@ export function createSeen({ clock, ours, direct }: SeenDeps): Seen {
         .reverse()
         .slice(0, LIKELY_MAX),
     async askerOf(peer) {
-      const began = clock.monotonicNs();
-      first ??= began;
-      const end = () => (watching ? began + WAIT_NS_MAX : (first ?? began) + FIRST_WORD_NS_MAX);
-      while (!known(peer) && clock.monotonicNs() < end()) await clock.sleep(WAIT_STEP_MS);
+      const askedNs = clock.monotonicNs();
+      firstAskedNs ??= askedNs;
+      const firstWordNs = firstAskedNs + FIRST_WORD_NS_MAX;
+      const endNs = () => (watching ? askedNs + WAIT_NS_MAX : firstWordNs);
+      while (!known(peer) && clock.monotonicNs() < endNs()) await clock.sleep(WAIT_STEP_MS);
       return found(peer);
     },
     askerNow(peer) {

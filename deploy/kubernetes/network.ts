@@ -30,6 +30,19 @@ const egress = (name: string, components: readonly string[], to: object, ports: 
     egress: [{ to: [to], ports }],
   });
 
+/** Into one service, from the namespaces whose label says that they hold clients. */
+const fromClients = (name: string, component: string) =>
+  policy(name, {
+    podSelector: { matchLabels: labels(component) },
+    policyTypes: ['Ingress'],
+    ingress: [
+      {
+        from: [{ namespaceSelector: { matchLabels: { 'telltale.dev/clients': 'true' } } }],
+        ports: tcp('https'),
+      },
+    ],
+  });
+
 const WORKERS = ['ingest', 'ingest-fleet'];
 
 /** The policies of the services. Namespaces of others are named by what they hold. */
@@ -58,26 +71,8 @@ export const networkPolicies = (): readonly Manifest[] => [
     tcp(8443),
   ),
   egress('to-alertmanager', WORKERS, inNamespace('monitoring'), tcp(9093)),
-  policy('clients-to-query', {
-    podSelector: { matchLabels: labels('query') },
-    policyTypes: ['Ingress'],
-    ingress: [
-      {
-        from: [{ namespaceSelector: { matchLabels: { 'telltale.dev/clients': 'true' } } }],
-        ports: tcp('https'),
-      },
-    ],
-  }),
-  policy('verifiers-to-seal', {
-    podSelector: { matchLabels: labels('seal') },
-    policyTypes: ['Ingress'],
-    ingress: [
-      {
-        from: [{ namespaceSelector: { matchLabels: { 'telltale.dev/clients': 'true' } } }],
-        ports: tcp('https'),
-      },
-    ],
-  }),
+  fromClients('clients-to-query', 'query'),
+  fromClients('verifiers-to-seal', 'seal'),
   policy('metrics', {
     podSelector: ofComponents(...WORKERS, 'query', 'seal'),
     policyTypes: ['Ingress'],
