@@ -11,7 +11,6 @@
  * An answer without its end is broken: the connection may have ended cleanly all the same.
  */
 import { createHash } from 'node:crypto';
-import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { evidenceOf, formsOf, REGISTRY, type Row, StoreError, type TelltaleEvent } from '#schemas';
 import { needContent, needRole } from '../access/viewer.ts';
@@ -28,10 +27,11 @@ import {
   erasuresPlan,
   pagePlan,
 } from './evidence-plan.ts';
+import { createSlots } from './slots.ts';
 
 export const EXPORT_FORMAT = 'telltale-export/1';
 /** Exports that run at once: each keeps one of the store's readers busy. */
-export const EXPORTS_MAX = 2;
+const EXPORTS_MAX = 2;
 /** Rows that one statement reads; fewer where they are too large for its memory. */
 const PAGE_ROWS = 8192;
 const PAGE_COST = { timeMs: 30_000, memoryBytesMax: 768 * 1024 ** 2, rowsMax: 4_000_000 };
@@ -212,31 +212,20 @@ async function* piecesOf(lines: AsyncIterable<string>): AsyncGenerator<Buffer> {
 
 /** Makes the route's answer; at most `EXPORTS_MAX` run at once. */
 export function createExports() {
-  let running = 0;
-
-  async function* counted(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-    running++;
-    try {
-      yield* pieces;
-    } finally {
-      running--;
-    }
-  }
-
+  const inSlot = createSlots(EXPORTS_MAX);
   return async (run: Runner, request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     const { id } = request.params as { id: string };
     const { content = 'full' } = request.query as { content?: unknown };
     if (content !== 'full' && content !== 'none') throw badInput('content: full or none');
     needRole(run.viewer, 'investigator', 'an export');
     if (content === 'full') needContent(run.viewer, 'an export with content (content=full)');
-    if (running >= EXPORTS_MAX)
-      throw new QueryError('QUERY_LIMIT_REACHED', `${EXPORTS_MAX} exports are running: try again`);
-    const head = await findSession(run, id);
-    if (head === undefined) throw new QueryError('NOT_FOUND', 'no such session');
-    const pieces = counted(piecesOf(linesOf(run, head.id, content)));
-    return reply
-      .type('application/x-ndjson; charset=utf-8')
-      .header('cache-control', 'no-store')
-      .send(Readable.from(pieces, { objectMode: false }));
+    return inSlot(async (streamOf) => {
+      const head = await findSession(run, id);
+      if (head === undefined) throw new QueryError('NOT_FOUND', 'no such session');
+      return reply
+        .type('application/x-ndjson; charset=utf-8')
+        .header('cache-control', 'no-store')
+        .send(streamOf(piecesOf(linesOf(run, head.id, content))));
+    });
   };
 }

@@ -9,7 +9,6 @@
  * An answer that ends as HTTP has it (the last chunk) is whole; where something fails the connection
  * is cut instead.
  */
-import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { needRole } from '../access/viewer.ts';
 import { badInput, QueryError } from '../errors.ts';
@@ -19,10 +18,11 @@ import { processScope } from '../process-scope.ts';
 import { parseTime } from '../render.ts';
 import type { Runner } from '../run.ts';
 import { FORMATS, type FormatName, withheld } from './formats.ts';
+import { createSlots } from './slots.ts';
 import { walkTimeline } from './walk.ts';
 
 /** Exports of timelines that run at once. */
-export const EVENT_EXPORTS_MAX = 4;
+const EVENT_EXPORTS_MAX = 4;
 
 type Parameters = Readonly<Record<string, string>>;
 
@@ -79,17 +79,7 @@ function formatOf(name: string | undefined): FormatName {
 
 /** Makes the route's answer; at most `EVENT_EXPORTS_MAX` run at once. */
 export function createEventExports() {
-  let running = 0;
-
-  async function* counted(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    running++;
-    try {
-      yield* pieces;
-    } finally {
-      running--;
-    }
-  }
-
+  const inSlot = createSlots(EVENT_EXPORTS_MAX);
   return async (run: Runner, request: FastifyRequest, reply: FastifyReply): Promise<unknown> => {
     needRole(run.viewer, 'investigator', 'exporting');
     const { id } = request.params as { id: string };
@@ -98,26 +88,22 @@ export function createEventExports() {
     const { content = 'full' } = given;
     if (content !== 'full' && content !== 'none') throw badInput('content: full or none');
     const filter = filterOf(given);
-    if (running >= EVENT_EXPORTS_MAX)
-      throw new QueryError(
-        'QUERY_LIMIT_REACHED',
-        `${EVENT_EXPORTS_MAX} exports are running: try again`,
-      );
-    const session = await findSession(run, id);
-    if (session === undefined) throw new QueryError('NOT_FOUND', 'no such session');
-    const scope = await processScope(run, session.id, filter);
-    const pages = walkTimeline(run, session.id, { filter, scope });
-    // The first page is read before the head is sent, so that a bad filter has a status of its own.
-    const whole = await begun(pages);
-    const bytes = format.bytes(content === 'none' ? withheld(whole) : whole);
-    return reply
-      .type(format.mediaType)
-      .header('cache-control', 'no-store')
-      .header(
-        'content-disposition',
-        `attachment; filename="telltale-${session.id}.${format.extension}"`,
-      )
-      .send(Readable.from(counted(bytes), { objectMode: false }));
+    return inSlot(async (streamOf) => {
+      const session = await findSession(run, id);
+      if (session === undefined) throw new QueryError('NOT_FOUND', 'no such session');
+      const scope = await processScope(run, session.id, filter);
+      const pages = walkTimeline(run, session.id, { filter, scope });
+      // The first page is read before the head is sent, so that a bad filter has a status of its own.
+      const whole = await begun(pages);
+      return reply
+        .type(format.mediaType)
+        .header('cache-control', 'no-store')
+        .header(
+          'content-disposition',
+          `attachment; filename="telltale-${session.id}.${format.extension}"`,
+        )
+        .send(streamOf(format.bytes(content === 'none' ? withheld(whole) : whole)));
+    });
   };
 }
 
