@@ -6,6 +6,7 @@
  * the agent of their conversation.
  */
 import { present } from './merge.ts';
+import { settleDepths } from './tree.ts';
 import { type FlatEvent, roleOf } from './view.ts';
 
 export interface Agent {
@@ -94,29 +95,6 @@ function take(draft: Draft, event: FlatEvent): void {
   draft.tokens.set(event.source, sum);
 }
 
-/** Depths by walking up; a chain of parents that comes back to itself is cut. */
-function settle(drafts: ReadonlyMap<string, Draft>): void {
-  const done = new Set<Draft>();
-  for (const start of drafts.values()) {
-    const path: Draft[] = [];
-    const onPath = new Set<Draft>();
-    let at: Draft | undefined = start;
-    while (at !== undefined && !done.has(at)) {
-      path.push(at);
-      onPath.add(at);
-      const up: Draft | undefined = at.parentId === undefined ? undefined : drafts.get(at.parentId);
-      // A parent that says nothing itself is none that could be shown.
-      if (up === undefined || onPath.has(up)) delete at.parentId;
-      at = up === undefined || onPath.has(up) ? undefined : up;
-    }
-    let depth = at === undefined ? -1 : at.depth;
-    for (const one of path.reverse()) {
-      one.depth = ++depth;
-      done.add(one);
-    }
-  }
-}
-
 function finish({ calls, loose, tokens, ...draft }: Draft): Agent {
   const [type] = loose.size === 1 ? loose : [];
   // Several channels report one request: the one that reported most is believed.
@@ -156,7 +134,7 @@ export function agentsOf(events: readonly FlatEvent[]): Agents {
     const parent = draft.parentId ?? spawner ?? conversationId;
     if (parent !== undefined && parent !== draft.id) draft.parentId = parent;
   }
-  settle(drafts);
+  settleDepths(drafts);
   const children = new Map<string | undefined, Draft[]>();
   for (const draft of drafts.values()) {
     const list = children.get(draft.parentId);

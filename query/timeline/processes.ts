@@ -8,6 +8,7 @@
  * alone may only mean that the old one died and the process was taken over).
  */
 import { eventId, type TelltaleEvent } from '#schemas';
+import { settleDepths } from './tree.ts';
 import { type FlatEvent, inOrder, roleOf, shiftNs } from './view.ts';
 
 /** A program that a process ran, or tried to. */
@@ -155,30 +156,6 @@ function parentOf(child: Draft, lifetimes: readonly Draft[]): Draft | undefined 
   return before.endedNs === undefined || before.endedNs >= child.startedNs ? before : undefined;
 }
 
-/** Depths by walking up; a chain that comes back to itself (forged or wrong pids) is cut. */
-function settleDepths(list: readonly Draft[], byId: ReadonlyMap<string, Draft>): void {
-  const done = new Set<Draft>();
-  for (const start of list) {
-    const path: Draft[] = [];
-    const onPath = new Set<Draft>();
-    let at: Draft | undefined = start;
-    while (at !== undefined && !done.has(at)) {
-      path.push(at);
-      onPath.add(at);
-      const up: Draft | undefined = at.parentId === undefined ? undefined : byId.get(at.parentId);
-      if (up !== undefined && onPath.has(up)) {
-        delete at.parentId;
-        at = undefined;
-      } else at = up;
-    }
-    let depth = at === undefined ? -1 : at.depth;
-    for (const process of path.reverse()) {
-      process.depth = ++depth;
-      done.add(process);
-    }
-  }
-}
-
 /** Builds the tree from all events of a session, in any order. */
 export function buildProcesses(events: readonly TelltaleEvent[]): Processes {
   const lifetimes = createLifetimes();
@@ -200,7 +177,7 @@ export function buildProcesses(events: readonly TelltaleEvent[]): Processes {
     const parent = parentOf(process, lifetimes.of(process.streamId, process.ppid));
     if (parent !== undefined) process.parentId = parent.id;
   }
-  settleDepths(list, byId);
+  settleDepths(byId);
   const children = new Map<string, Draft[]>();
   for (const process of list) {
     if (process.parentId === undefined) continue;
