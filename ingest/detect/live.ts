@@ -97,6 +97,11 @@ const sessionOf = (key: SessionKey, stored: readonly StoredAlert[]): Session => 
   stale: false,
 });
 
+const joined = (outcomes: readonly Outcome[]): Pick<Outcome, 'raised' | 'withdrawn'> => ({
+  raised: outcomes.flatMap(({ raised }) => raised),
+  withdrawn: outcomes.flatMap(({ withdrawn }) => withdrawn),
+});
+
 export function createDetect(deps: DetectDeps): Detect {
   const { store, writer, log, meter, clock, engine } = deps;
   const limits = deps.limits ?? DETECT_LIMITS;
@@ -157,7 +162,7 @@ export function createDetect(deps: DetectDeps): Detect {
     });
   }
 
-  const write = (outcome: Outcome, signal: AbortSignal) =>
+  const write = (outcome: Pick<Outcome, 'raised' | 'withdrawn'>, signal: AbortSignal) =>
     raiser.write(outcome, (alert) => sessions.get(nameOf(alert))?.book, signal);
 
   function trim(): void {
@@ -210,9 +215,9 @@ export function createDetect(deps: DetectDeps): Detect {
     return outcome;
   }
 
-  /** Runs `work` for a session; what a rule breaks is told and costs that session's state only. */
+  /** Runs `work` for sessions; what a rule breaks is told and costs those sessions' states only. */
   async function guarded(
-    key: SessionKey | undefined,
+    keys: readonly SessionKey[],
     signal: AbortSignal,
     work: () => Promise<void>,
   ): Promise<void> {
@@ -221,10 +226,11 @@ export function createDetect(deps: DetectDeps): Detect {
     } catch (error) {
       if (isOver(error, signal)) throw error;
       meter.count('telltale.detect.failures', 1);
-      log.error('detect.failed', { session: key?.session_id, error: String(error) });
-      if (key === undefined) return;
-      sessions.delete(nameOf(key));
-      engine.forget(key.tenant, key.session_id);
+      log.error('detect.failed', { session: keys[0]?.session_id, error: String(error) });
+      for (const key of keys) {
+        sessions.delete(nameOf(key));
+        engine.forget(key.tenant, key.session_id);
+      }
     }
   }
 
@@ -233,10 +239,14 @@ export function createDetect(deps: DetectDeps): Detect {
       const batch = bySession(events);
       const unknown = new Map([...batch].filter(([name]) => !sessions.has(name)));
       const found = await findTogether(deps, unknown, signal);
+      const keys = [...batch.values()].map(([first]) => first as TelltaleEvent);
+      const outcomes: Outcome[] = [];
       for (const [name, ofSession] of batch)
-        await guarded(ofSession[0], signal, async () =>
-          write(await seeSession(ofSession, found.get(name), signal), signal),
-        );
+        await guarded(ofSession.slice(0, 1), signal, async () => {
+          outcomes.push(await seeSession(ofSession, found.get(name), signal));
+        });
+      // One insert for all sessions: it costs the engine as much as thousands of rows do.
+      await guarded(keys, signal, () => write(joined(outcomes), signal));
       trim();
       report();
     },
@@ -245,9 +255,9 @@ export function createDetect(deps: DetectDeps): Detect {
       const due = [...sessions.values()].filter((one) => one.stale && one.rereadNs <= nowNs);
       for (const { key } of due.slice(0, limits.rereadsMax)) {
         meter.count('telltale.detect.rereads', 1);
-        await guarded(key, signal, async () => write(await open(key, signal), signal));
+        await guarded([key], signal, async () => write(await open(key, signal), signal));
       }
-      await guarded(undefined, signal, () => write(engine.advance(certainNs()), signal));
+      await guarded([], signal, () => write(engine.advance(certainNs()), signal));
     },
     forget() {
       for (const { key } of sessions.values()) engine.forget(key.tenant, key.session_id);

@@ -18,7 +18,7 @@ import { serviceLog } from '../../deploy/process/log.ts';
 import { freshStore } from './ingest/engine.ts';
 import { percentile, say } from './ingest/measure.ts';
 import type { RecordersOptions } from './ingest/recorders.ts';
-import type { Aged, Progress, WorkerOptions } from './ingest/worker.ts';
+import type { Aged, Progress, Step, WorkerOptions } from './ingest/worker.ts';
 
 const CACHE = path.resolve(import.meta.dirname, '../../.cache');
 const PARTITIONS = 4;
@@ -63,10 +63,12 @@ export async function measureLatency(seconds: number, rate: number) {
     worker = start('worker.ts', options);
     const events: (Aged & { beforeMs: number })[] = [];
     const alerts: Aged[] = [];
+    const steps: Step[] = [];
     let stored = 0;
     worker.on('message', (message: Progress) => {
       stored = message.stored ?? stored;
       events.push(...(message.ages ?? []));
+      steps.push(...(message.steps ?? []));
       alerts.push(...(message.alertAgesMs ?? []).filter(({ ageMs }) => ageMs < ABSENCE_MS));
     });
     const load: RecordersOptions = { brokers, sessions: SESSIONS, perSecond: rate, seconds };
@@ -89,6 +91,12 @@ export async function measureLatency(seconds: number, rate: number) {
       events: { all: ages(events), start: ages(early(events)), steady: ages(late(events)) },
       alerts: { all: ages(alerts), start: ages(early(alerts)), steady: ages(late(alerts)) },
       beforeInsert: spread(late(events).map(({ beforeMs }) => beforeMs)),
+      steps: Object.fromEntries(
+        (['events', 'alerts', 'rules'] as const).map((name) => [
+          name,
+          spread(steps.filter(({ step }) => step === name).map(({ ms }) => ms)),
+        ]),
+      ),
     };
   } finally {
     worker?.kill('SIGKILL');

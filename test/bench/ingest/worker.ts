@@ -2,7 +2,7 @@
  * The ingest worker as a process of its own, wired as `telltale ingest` wires it; beside that it
  * tells its parent what the table has acknowledged, and how old some of those events were then.
  */
-import { ALERTS_TABLE, EVENTS_TABLE, type Insert, type Store } from '#schemas';
+import { ALERTS_TABLE, EVENTS_TABLE, type Insert, type Store, type TelltaleEvent } from '#schemas';
 import { createClock, systemRandom } from '../../../deploy/process/clock.ts';
 import { serviceLog } from '../../../deploy/process/log.ts';
 import { createMeter } from '../../../deploy/process/meter.ts';
@@ -26,6 +26,14 @@ export interface Progress {
   readonly alertAgesMs: readonly Aged[];
   /** The same events again, by when they happened, with what had passed when the insert began. */
   readonly ages: readonly (Aged & { readonly beforeMs: number })[];
+  /** How long the steps of batches took. */
+  readonly steps: readonly Step[];
+}
+
+/** What a batch waits for: inserts of events and of alerts, and the rules with their reads. */
+export interface Step {
+  readonly step: 'events' | 'alerts' | 'rules';
+  readonly ms: number;
 }
 
 /** How old something was when the table had it; `atMs`: when it happened, since 1970. */
@@ -46,6 +54,13 @@ let stored = 0;
 let agesMs: number[] = [];
 let ages: (Aged & { beforeMs: number })[] = [];
 let alertAgesMs: Aged[] = [];
+let steps: Step[] = [];
+
+async function timed(step: Step['step'], work: () => Promise<void>): Promise<void> {
+  const beganMs = performance.now();
+  await work();
+  steps.push({ step, ms: performance.now() - beganMs });
+}
 
 /** When it is called the rows of `insert` are in the table: the engine has answered. */
 function acknowledged({ lines, rows }: Insert, beganMs: number): void {
@@ -78,7 +93,8 @@ const store: Store = {
   ...engine,
   insert: async (one) => {
     const beganMs = Date.now();
-    await engine.insert(one);
+    const step = one.table === ALERTS_TABLE ? 'alerts' : 'events';
+    await timed(step, () => engine.insert(one));
     if (one.table === EVENTS_TABLE) acknowledged(one, beganMs);
     if (one.table === ALERTS_TABLE) alerted(one);
   },
@@ -90,10 +106,15 @@ const detection = options.detect
       shared,
     )
   : undefined;
+const timedDetect = () => ({
+  see: (events: readonly TelltaleEvent[], signal: AbortSignal) =>
+    timed('rules', async () => detection?.detect.see(events, signal)),
+  forget: () => detection?.detect.forget(),
+});
 await detection?.start();
 const consumer = createConsumer({
   ...shared,
-  ingest: createIngest(detection === undefined ? shared : { ...shared, detect: detection.detect }),
+  ingest: createIngest(detection === undefined ? shared : { ...shared, detect: timedDetect() }),
   brokers: options.brokers,
   groupId: 'bench',
 });
@@ -103,10 +124,11 @@ consumer.failed.catch((error) => {
 });
 await consumer.start();
 setInterval(() => {
-  process.send?.({ stored, agesMs, alertAgesMs, ages } satisfies Progress);
+  process.send?.({ stored, agesMs, alertAgesMs, ages, steps } satisfies Progress);
   agesMs = [];
   ages = [];
   alertAgesMs = [];
+  steps = [];
 }, TELL_MS);
 process.on('message', async () => {
   await consumer.stop();
