@@ -1,5 +1,6 @@
 /** Small helpers that mappers share: reading attributes, times, and making drafts. */
 import type { Draft, KindName } from '#schemas';
+import { jsonIn } from '../json.ts';
 import type { Attributes, LogRecord } from './otlp/shape.ts';
 
 export type Loose = Readonly<Record<string, unknown>>;
@@ -10,12 +11,8 @@ export const isObject = (value: unknown): value is Loose =>
 /** The object that a JSON text is; undefined where it is none. */
 export function parseObject(text: unknown): Loose | undefined {
   if (typeof text !== 'string' || !text.startsWith('{')) return undefined;
-  try {
-    const value: unknown = JSON.parse(text);
-    return isObject(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
+  const value = jsonIn(text);
+  return isObject(value) ? value : undefined;
 }
 
 /** A value as text: text as it is, everything else as JSON. */

@@ -5,6 +5,7 @@
  * attributes have the names of the fields.
  */
 import type { Draft } from '#schemas';
+import { jsonIn } from '../json.ts';
 import type { Adapter, Mapped, Prepared, Setup } from './adapter.ts';
 import { attrsOf } from './calls.ts';
 import { isObject, type Loose, logTimeNs, pick, reported, textOf, uintOf } from './draft.ts';
@@ -49,14 +50,7 @@ const firstOf = (value: Value | undefined): string | undefined =>
   Array.isArray(value) ? asText(value[0]) : asText(value);
 
 /** Structured content came as JSON text, or as a value already. */
-function structured(value: Value | undefined): unknown {
-  if (typeof value !== 'string') return value;
-  try {
-    return JSON.parse(value);
-  } catch {
-    return value;
-  }
-}
+const structured = (value: Value | undefined): unknown => jsonIn(value) ?? value;
 
 function partText(part: unknown): string {
   if (!isObject(part)) return '';

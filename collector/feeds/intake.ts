@@ -1,5 +1,6 @@
 /** One run's lines: what they say goes to the session's scope, and what they lose is counted. */
-import { type Draft, type DraftOf, parseJson } from '#schemas';
+import type { Draft, DraftOf } from '#schemas';
+import { readJson } from '../json.ts';
 import type { Sink } from '../sensors/seccomp.ts';
 import type { FeedFact, FeedFormat } from './facts.ts';
 import type { Scope } from './scope.ts';
@@ -25,7 +26,7 @@ export function createIntake({ format, own, sink }: IntakeDeps) {
     counts.lines++;
     let fact: FeedFact | undefined;
     try {
-      fact = format.read(parseJson(line));
+      fact = format.read(readJson(line));
     } catch {
       fact = undefined;
     }

@@ -3,7 +3,7 @@
  * expressions of their own.
  */
 import { RE2JS } from 're2js';
-import { parseJson } from '#schemas';
+import { jsonIn, jsonShape } from '../json.ts';
 import type { Finding } from './rules.ts';
 
 export interface Configured {
@@ -25,6 +25,14 @@ function leaves(value: unknown, out: Set<string>, depth = 0): void {
     for (const item of Object.values(value)) leaves(item, out, depth + 1);
 }
 
+/** How many members a value's objects have. */
+function membersOf(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  const items = Object.values(value);
+  const inner = items.reduce((sum: number, item) => sum + membersOf(item), 0);
+  return inner + (Array.isArray(value) ? 0 : items.length);
+}
+
 function walk(value: unknown, steps: readonly string[], out: Set<string>, depth: number): void {
   const [step, ...rest] = steps;
   if (step === undefined) leaves(value, out);
@@ -39,16 +47,16 @@ function walk(value: unknown, steps: readonly string[], out: Set<string>, depth:
 
 /**
  * The secrets at `paths` in a text of JSON, wherever they stand in it; none where it is no JSON.
- * A value that is written with other escapes than usual can't be found: then all is secret.
+ * A value that is written with other escapes than usual can't be found: then all is secret, as it is
+ * where a member is written twice, of which a parser keeps one, or is nested too deep to be walked.
  */
 export function atPaths(text: string, paths: readonly string[]): Finding[] {
   if (paths.length === 0 || !/^\s*[{[]/.test(text)) return [];
-  let value: unknown;
-  try {
-    value = parseJson(text);
-  } catch {
-    return [];
-  }
+  const value = jsonIn(text);
+  if (value === undefined) return [];
+  const { depth, members } = jsonShape(text);
+  const whole = { rule: 'path', start: 0, end: text.length };
+  if (depth > DEPTH_MAX || members !== membersOf(value)) return [whole];
   const wanted = new Set<string>();
   for (const path of paths) walk(value, path.split('.'), wanted, 0);
   const found: Finding[] = [];
@@ -56,7 +64,7 @@ export function atPaths(text: string, paths: readonly string[]): Finding[] {
     const secret = written.startsWith('"') ? written.slice(1, -1) : written;
     if (secret === '') continue;
     let at = text.indexOf(written);
-    if (at < 0) return [{ rule: 'path', start: 0, end: text.length }];
+    if (at < 0) return [whole];
     for (; at >= 0; at = text.indexOf(written, at + written.length)) {
       const start = text.indexOf(secret, at);
       found.push({ rule: 'path', start, end: start + secret.length });

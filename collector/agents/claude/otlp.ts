@@ -100,18 +100,21 @@ function assistantResponse({ a, envelope }: Seen): readonly Draft[] {
   ];
 }
 
-const DECIDERS: Readonly<Record<string, readonly [by: string, scope?: string]>> = {
-  config: ['config'],
-  hook: ['hook'],
-  user_temporary: ['user', 'once'],
-  user_permanent: ['user', 'always'],
-  user_reject: ['user', 'once'],
-  user_abort: ['user', 'once'],
-};
-const DECISIONS: Readonly<Record<string, string>> = { accept: 'approved', reject: 'denied' };
+const DECIDERS: ReadonlyMap<unknown, readonly [by: string, scope?: string]> = new Map([
+  ['config', ['config']],
+  ['hook', ['hook']],
+  ['user_temporary', ['user', 'once']],
+  ['user_permanent', ['user', 'always']],
+  ['user_reject', ['user', 'once']],
+  ['user_abort', ['user', 'once']],
+]);
+const DECISIONS: ReadonlyMap<unknown, string> = new Map([
+  ['accept', 'approved'],
+  ['reject', 'denied'],
+]);
 
 function toolDecision({ a, envelope, callId, call, state }: Seen): readonly Draft[] {
-  const [by = 'unknown', scope] = DECIDERS[String(a.source)] ?? [];
+  const [by = 'unknown', scope] = DECIDERS.get(a.source) ?? [];
   const held = state.refusals.get(callId ?? '')?.fields;
   call.decided = true;
   if (a.decision === 'reject') call.denied = true;
@@ -120,7 +123,7 @@ function toolDecision({ a, envelope, callId, call, state }: Seen): readonly Draf
   const { tool } = toolName(a.tool_name);
   return [
     approvalOf(SOURCE, call, envelope, {
-      decision: DECISIONS[String(a.decision)] ?? 'asked',
+      decision: DECISIONS.get(a.decision) ?? 'asked',
       decided_by: by,
       scope,
       tool: tool ?? call.tool ?? textOf(params.mcp_tool_name),

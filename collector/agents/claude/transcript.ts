@@ -10,6 +10,7 @@
  * remembered.
  */
 import type { Draft } from '#schemas';
+import { readJson } from '../../json.ts';
 import type { Mapped } from '../adapter.ts';
 import { attrsOf, callOf, type Subagent, subagentAttrs } from '../calls.ts';
 import { isObject, isoNs, jsonText, type Loose, reported, textOf, uintOf } from '../draft.ts';
@@ -224,7 +225,7 @@ const NOISE: ReadonlySet<unknown> = new Set([
 export function readTranscriptLine(
   line: string,
 ): { readonly cwd?: string; readonly ns?: string } | undefined {
-  const record: unknown = JSON.parse(line);
+  const record: unknown = readJson(line);
   if (!isObject(record) || textOf(record.sessionId) === undefined) return undefined;
   const cwd = textOf(record.cwd);
   const ns = isoNs(record.timestamp);
@@ -254,7 +255,7 @@ export function createTranscriptMapper(
 ): (line: string, file: string) => Mapped {
   const files = new Map<string, FileState>();
   return (line, file) => {
-    const record: unknown = JSON.parse(line);
+    const record: unknown = readJson(line);
     if (!isObject(record)) return undefined;
     const { type } = record;
     const ts = isoNs(record.timestamp);

@@ -21,11 +21,11 @@ interface Seen {
 }
 type Handler = (seen: Seen) => readonly Draft[];
 
-const DECIDERS: Readonly<Record<string, string>> = {
-  Config: 'config',
-  User: 'user',
-  AutomatedReviewer: 'reviewer',
-};
+const DECIDERS: ReadonlyMap<unknown, string> = new Map([
+  ['Config', 'config'],
+  ['User', 'user'],
+  ['AutomatedReviewer', 'reviewer'],
+]);
 
 const REDACTED = '[REDACTED]';
 
@@ -93,7 +93,7 @@ function toolDecision({ a, envelope, callId, state }: Seen): readonly Draft[] {
   return [
     approvalOf(SOURCE, { ...state.asked.get(id), ...commandOf(call) }, envelope, {
       decision: textOf(a.decision),
-      decided_by: DECIDERS[String(a.source)] ?? 'unknown',
+      decided_by: DECIDERS.get(a.source) ?? 'unknown',
       tool: textOf(a.tool_name),
       justification: call?.justification,
       policy: state.policy.get(conversation),

@@ -10,6 +10,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import type { Draft } from '#schemas';
+import { readJson } from '../../json.ts';
 import type { Mapped } from '../adapter.ts';
 import { policyVersion } from '../calls.ts';
 import { isObject, isoNs, type Loose, reported, textOf, uintOf } from '../draft.ts';
@@ -271,7 +272,7 @@ const NOISE: ReadonlySet<string> = new Set([
 export function readSessionMeta(
   line: string,
 ): { id?: string; cwd?: string; startNs?: string } | undefined {
-  const record: unknown = JSON.parse(line);
+  const record: unknown = readJson(line);
   if (!isObject(record) || record.type !== 'session_meta' || !isObject(record.payload))
     return undefined;
   const { id, cwd, timestamp } = record.payload;
@@ -296,7 +297,7 @@ export function createRolloutMapper(
 ): (line: string, file: string) => Mapped {
   const conversationOf = new Map<string, string>();
   return (line, file) => {
-    const record: unknown = JSON.parse(line);
+    const record: unknown = readJson(line);
     if (!isObject(record) || !isObject(record.payload)) return undefined;
     const { payload: p, type } = record;
     if (type === 'session_meta' && textOf(p.id) !== undefined) {

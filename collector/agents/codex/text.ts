@@ -6,7 +6,7 @@
  *     line   = "Chunk ID: …" | "Wall time: …" | "Process exited with code N" | "Exit code: N"
  *            | "Process running with session ID N" | "Original token count: N" | …
  */
-import { isObject, type Loose, textOf } from '../draft.ts';
+import { isObject, parseObject, textOf } from '../draft.ts';
 
 const HEADER =
   /^(?:Chunk ID: .*|Wall time: .*|Process running with session ID .*|Original token count: \d+|Total output lines: \d+|(?:Process exited with code|Exit code:) (-?\d{1,10}))$/;
@@ -82,13 +82,8 @@ export interface CallText {
 
 /** What a call's arguments ask for, where they are the JSON of a shell tool. */
 export function readArguments(text: string | undefined): CallText {
-  let args: Loose = {};
-  try {
-    const parsed: unknown = text?.startsWith('{') ? JSON.parse(text) : undefined;
-    if (isObject(parsed)) args = parsed;
-  } catch {
-    // Arguments that are no JSON (a patch, a cut text) name no command.
-  }
+  // Arguments that are no JSON (a patch, a cut text) name no command.
+  const args = parseObject(text) ?? {};
   const command = textOf(args.cmd) ?? commandOfArgv(args.command);
   const cwd = textOf(args.workdir);
   const justification = textOf(args.justification);

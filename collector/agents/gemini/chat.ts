@@ -8,6 +8,7 @@
  * A running call is not in it; a failing command's status is "success" there.
  */
 import type { Draft } from '#schemas';
+import { readJson } from '../../json.ts';
 import type { Mapped } from '../adapter.ts';
 import { attrsOf, type Subagent, subagentAttrs } from '../calls.ts';
 import { isObject, isoNs, jsonText, type Loose, reported, textOf, uintOf } from '../draft.ts';
@@ -166,7 +167,7 @@ const TYPES: ReadonlyMap<unknown, (seen: Seen) => readonly Draft[]> = new Map([
 export function readChatHeader(
   line: string,
 ): { readonly id: string; readonly startNs?: string } | undefined {
-  const record: unknown = JSON.parse(line);
+  const record: unknown = readJson(line);
   const id = isObject(record) ? textOf(record.sessionId) : undefined;
   if (!isObject(record) || id === undefined || record.projectHash === undefined) return undefined;
   const startNs = isoNs(record.startTime);
@@ -180,7 +181,7 @@ export function createChatMapper(
 ): (line: string, file: string) => Mapped {
   const headers = new Map<string, { session: string; subagent?: Subagent }>();
   return (line, file) => {
-    const record: unknown = JSON.parse(line);
+    const record: unknown = readJson(line);
     if (!isObject(record)) return undefined;
     const session = textOf(record.sessionId);
     if (session !== undefined) {

@@ -3,6 +3,7 @@
  * on 0.61.0: see ../README.md.
  */
 import type { Draft } from '#schemas';
+import { jsonIn } from '../../json.ts';
 import type { Mapped } from '../adapter.ts';
 import { approvalOf, attrsOf, callOf, subagentAttrs } from '../calls.ts';
 import {
@@ -46,12 +47,7 @@ function userPrompt({ a, envelope }: Seen): readonly Draft[] {
 const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 
 function parsed(text: unknown): readonly Loose[] {
-  let value: unknown;
-  try {
-    value = typeof text === 'string' ? JSON.parse(text) : text;
-  } catch {
-    return [];
-  }
+  const value = typeof text === 'string' ? jsonIn(text) : text;
   return (Array.isArray(value) ? value : [value]).filter(isObject);
 }
 

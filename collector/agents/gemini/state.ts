@@ -2,6 +2,7 @@
  * What one recording of Gemini CLI remembers. Its logs have no call id, so a call is found again by
  * its tool and arguments, which the model's answer and the session file give with the id.
  */
+import { jsonIn } from '../../json.ts';
 import { type Calls, callOf, createCalls, type Subagent } from '../calls.ts';
 import { boundedMap, isObject, jsonText, textOf } from '../draft.ts';
 
@@ -34,13 +35,8 @@ export function once(state: GeminiState, key: string): boolean {
 
 /** Arguments in one form, whatever the layout and the order of keys. */
 function normal(args: unknown): string {
-  let value = args;
-  if (typeof args === 'string')
-    try {
-      value = JSON.parse(args);
-    } catch {
-      return args;
-    }
+  const value = typeof args === 'string' ? jsonIn(args) : args;
+  if (typeof args === 'string' && value === undefined) return args;
   return (
     JSON.stringify(value, (_key, inner: unknown) =>
       isObject(inner)
@@ -80,7 +76,7 @@ export function unwrapped(command: string): string {
 export function asked(name: unknown, args: unknown): Asked {
   const tool = textOf(name);
   const text = jsonText(args);
-  const input = typeof args === 'string' ? safeObject(args) : args;
+  const input = typeof args === 'string' ? jsonIn(args) : args;
   const shell = tool === 'run_shell_command' && isObject(input);
   const given = shell ? textOf(input.command) : undefined;
   const command = given === undefined ? undefined : unwrapped(given);
@@ -89,14 +85,6 @@ export function asked(name: unknown, args: unknown): Asked {
     ...(text === undefined ? {} : { arguments: text }),
     ...(command === undefined ? {} : { command }),
   };
-}
-
-function safeObject(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /**

@@ -10,6 +10,7 @@
  *                                          one document, or one a line as the OpenTelemetry
  *                                          Collector's file exporter writes it
  */
+import { jsonIn } from '../../json.ts';
 import { isObject, type Loose, textOf } from '../draft.ts';
 import type { Signal } from '../otlp/shape.ts';
 
@@ -69,14 +70,6 @@ function lineAgent(record: Loose): string | undefined {
   return undefined;
 }
 
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
 /** opencode's export as the lines that its plugin would have written. */
 function exportLines(record: Loose): readonly string[] {
   const line = (at: unknown, type: string, properties: Loose) =>
@@ -115,15 +108,15 @@ function whole(record: Loose): Native | undefined {
  * `ImportError`, which names the file and what to do.
  */
 export function readNative(name: string, text: string, agent?: string): Native {
-  const document = parse(text);
+  const document = jsonIn(text);
   const single = isObject(document) ? whole(document) : undefined;
   if (single !== undefined) return { ...single, agent: agent ?? single.agent };
   const lines = text.split('\n').filter((line) => line.trim() !== '');
-  const records = lines.slice(0, GUESSES_MAX).map(parse);
+  const records = lines.slice(0, GUESSES_MAX).map(jsonIn);
   const first = records.find(isObject);
   if (first !== undefined && signalOf(first) !== undefined) {
     const requests = lines.flatMap((line) => {
-      const body = parse(line);
+      const body = jsonIn(line);
       const signal = isObject(body) ? signalOf(body) : undefined;
       return signal === undefined ? [] : [{ signal, body }];
     });

@@ -3,6 +3,7 @@
  * there: arguments, exit code, output, question and answer, sub-agents.
  */
 import type { Draft } from '#schemas';
+import { readJson } from '../../json.ts';
 import type { Mapped } from '../adapter.ts';
 import { approvalOf, attrsOf, callOf, subagentAttrs } from '../calls.ts';
 import { epochMsNs, isObject, jsonText, type Loose, reported, textOf, uintOf } from '../draft.ts';
@@ -90,11 +91,11 @@ function permissionAsked(p: Loose, ns: string, state: OpencodeState): readonly D
   return [];
 }
 
-const REPLIES: Readonly<Record<string, readonly [decision: string, scope: string]>> = {
-  once: ['approved', 'once'],
-  always: ['approved', 'always'],
-  reject: ['denied', 'once'],
-};
+const REPLIES: ReadonlyMap<unknown, readonly [decision: string, scope: string]> = new Map([
+  ['once', ['approved', 'once']],
+  ['always', ['approved', 'always']],
+  ['reject', ['denied', 'once']],
+]);
 
 /** One record for question and answer. An answer does not say who gave it. */
 function permissionReplied(p: Loose, ns: string, state: OpencodeState): readonly Draft[] {
@@ -103,7 +104,7 @@ function permissionReplied(p: Loose, ns: string, state: OpencodeState): readonly
   state.questions.delete(id);
   const { callId } = asked ?? {};
   const call = callId === undefined ? {} : callOf(state.calls, callId, { decided: true });
-  const [decision = 'asked', scope] = REPLIES[String(p.reply ?? p.response)] ?? [];
+  const [decision = 'asked', scope] = REPLIES.get(p.reply ?? p.response) ?? [];
   const session = textOf(p.sessionID);
   const envelope = {
     ts: ns,
@@ -189,7 +190,7 @@ function before(p: Loose, ns: string, state: OpencodeState): readonly Draft[] {
 /** Maps the lines that the plugin wrote. */
 export function createLineMapper(state: OpencodeState): (line: string) => Mapped {
   return (line) => {
-    const record: unknown = JSON.parse(line);
+    const record: unknown = readJson(line);
     const ns = isObject(record) ? epochMsNs(record.at) : undefined;
     if (!isObject(record) || ns === undefined) return undefined;
     if (isObject(record.event)) return mapEvent(record.event, ns, state);

@@ -11,6 +11,7 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gunzip } from 'node:zlib';
 import type { Log } from '#schemas';
+import { readJson } from '../../json.ts';
 import { decodeProtobuf } from './protobuf.ts';
 import { type Parsed, parseRequest, type Signal } from './shape.ts';
 
@@ -89,9 +90,9 @@ function unpack(request: http.IncomingMessage, body: Buffer, bytesMax: number): 
 const mediaType = (request: http.IncomingMessage): string =>
   (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
 
-function parseJson(body: Buffer): unknown {
+function bodyJson(body: Buffer): unknown {
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
+    return readJson(new TextDecoder('utf-8', { fatal: true }).decode(body));
   } catch {
     throw new Refusal(400, 'the body is not JSON in UTF-8');
   }
@@ -100,7 +101,7 @@ function parseJson(body: Buffer): unknown {
 function parseOtlp(signal: Signal, type: string, body: Buffer): Parsed {
   if (type !== JSON_TYPE && type !== PROTOBUF_TYPE)
     throw new Refusal(415, `content-type must be ${JSON_TYPE} or ${PROTOBUF_TYPE}`);
-  const request = type === JSON_TYPE ? parseJson(body) : undefined;
+  const request = type === JSON_TYPE ? bodyJson(body) : undefined;
   try {
     return parseRequest(signal, request ?? decodeProtobuf(signal, body));
   } catch {
@@ -135,7 +136,7 @@ async function serve(
     return type;
   }
   if (type !== JSON_TYPE) throw new Refusal(415, `content-type must be ${JSON_TYPE}`);
-  await sink.hook(name, parseJson(body));
+  await sink.hook(name, bodyJson(body));
   return type;
 }
 
