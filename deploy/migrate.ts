@@ -17,6 +17,7 @@ import {
   type Sql,
   type Store,
 } from '#schemas';
+import { CLAIM } from './backup/claim.ts';
 import { type LeaseDeps, withLease } from './migrate-lease.ts';
 
 /** Beside `schemas/` in the source and in `dist/` alike; `assets.mjs` copies the files there. */
@@ -28,7 +29,7 @@ const FILE = /^(\d{4})_[a-z0-9_]+\.sql$/;
 const PARTING = /^-- ;;[ \t]*$/m;
 /** Rows of `entities` are minima and maxima, so that filling it twice changes nothing. */
 const REPEATABLE =
-  /\bIF (?:NOT )?EXISTS\b|\bMODIFY SETTING\b|^\s*CREATE OR REPLACE\b|^\s*INSERT INTO telltale\.entities\b/i;
+  /\bIF (?:NOT )?EXISTS\b|\bMODIFY (?:SETTING|QUERY)\b|\bCOMMENT COLUMN\b|^\s*CREATE OR REPLACE\b|^\s*INSERT INTO telltale\.entities\b/i;
 const COMMENTS = /^--[^\n]*$/gm;
 
 /** One statement of a migration file. */
@@ -126,8 +127,19 @@ export const PREPARATION: readonly string[] = [
 SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1`,
 ];
 
+/** A database that a restore has made is filled by that and by nobody else. */
+async function refuseClaimed(store: Store): Promise<void> {
+  const text = 'SELECT comment FROM system.databases WHERE name = {d:String}';
+  const [row] = await store.query<{ comment: string }>(sql(text, { d: DATABASE }), LIMITS);
+  if (row?.comment.startsWith(CLAIM))
+    throw new MigrationError(
+      `the database ${DATABASE} is being restored ("${row.comment}"): wait until that has ended; if it was killed, DROP DATABASE ${DATABASE} and restore again`,
+    );
+}
+
 /** Creates both. May be repeated. */
 async function prepare(store: Store, rewrite: Rewrite): Promise<void> {
+  await refuseClaimed(store);
   for (const text of PREPARATION.flatMap(rewrite)) await store.command(text);
 }
 

@@ -175,7 +175,8 @@ export function alertsTable(): string {
   first_ts DateTime64(9, 'UTC') CODEC(Delta(8), ZSTD(1)),
   last_ts DateTime64(9, 'UTC') CODEC(Delta(8), ZSTD(1)),
   reason String COMMENT 'Why, in words.' CODEC(ZSTD(1)),
-  raised_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')
+  raised_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC'),
+  INDEX ix_fingerprint fingerprint TYPE bloom_filter(0.001) GRANULARITY 1
 ) ENGINE = MergeTree
 PARTITION BY toYYYYMM(raised_at)
 ORDER BY (tenant, session_id, first_ts, fingerprint)

@@ -21,6 +21,9 @@ interface EntityType {
 /** The stored sorts. */
 export const ENTITY_TYPES = {
   host: { doc: 'Name of a host that was looked up or connected to.' },
+  domain: {
+    doc: 'Registrable domain of such a host, as the engine’s list of public suffixes has it; of an address or a single label none.',
+  },
   ip: { doc: 'Address that was connected to.' },
   path: { doc: 'Path of a file.' },
   sha256: { doc: 'SHA-256 of a file’s content.' },
@@ -43,9 +46,18 @@ export const CONTENT_ENTITY_TYPES: readonly string[] = Object.entries(ENTITY_TYP
   .filter(([, type]) => 'content' in type)
   .map(([name]) => name);
 
-/** Each sort that is a column of its own, or two. */
+/**
+ * The registrable domain of a host, in SQL; empty where it has none. The list of public suffixes is
+ * the engine's own: suffixes of one and two labels, private ones (github.io) among them. Longer ones
+ * (s3.amazonaws.com), wildcards (*.ck) and suffixes in Punycode it lacks, and gives what stands above.
+ */
+export const domainSql = (host: string): string =>
+  `if(isIPv4String(${host}), '', cutToFirstSignificantSubdomain(lower(trimRight(${host}, '.'))))`;
+
+/** Each sort that is read from a column of its own, or from two. */
 const COLUMNS: readonly (readonly [StoredEntityType, string])[] = [
   ['host', 'net_host'],
+  ['domain', domainSql('net_host')],
   ['ip', 'net_ip'],
   ['path', 'file_path'],
   ['path', 'file_target_path'],

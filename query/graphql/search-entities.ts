@@ -26,7 +26,9 @@ const SIMILAR_MAX = 50;
 const SIMILAR_DEFAULT = 10;
 const TYPES = `${Object.entries(ENTITY_TYPES)
   .map(([name, { doc }]) => `${name}: ${doc}`)
-  .join(' ')} domain: all hosts below it. agent, machine, user: of sessions.`;
+  .join(
+    ' ',
+  )} Any other name is looked up as a domain, too: all hosts below it. agent, machine, user: of sessions.`;
 const SIZE = `At most ${PAGE_MAX}; ${PAGE_DEFAULT} where nothing is said.`;
 
 /** The fleet's size is the same for all entities of one request. */
@@ -134,7 +136,7 @@ builder.queryFields((t) => ({
     args: {
       type: t.arg.string({
         required: true,
-        description: ENTITY_TYPE_NAMES.filter((name) => name !== 'domain').join(', '),
+        description: ENTITY_TYPE_NAMES.join(', '),
       }),
       prefix: t.arg.string({ required: true }),
       first: t.arg.int({ description: SIZE }),

@@ -186,8 +186,13 @@ export async function similarSessions(
   size: number,
 ): Promise<readonly Similar[]> {
   const [all, entities] = await Promise.all([fleetSize(run), sessionEntities(run, session)]);
-  const compared = entities
-    .filter(({ sessions }) => sessions > 1 && sessions < all * COMMON_SHARE)
+  const telling = entities.filter(({ sessions }) => sessions > 1 && sessions < all * COMMON_SHARE);
+  const hosts = telling.flatMap(({ type, value }) => (type === 'host' ? `.${value}` : []));
+  const compared = telling
+    // A domain counts where no host of it does: one thing is not counted twice.
+    .filter(
+      ({ type, value }) => type !== 'domain' || !hosts.some((host) => host.endsWith(`.${value}`)),
+    )
     .slice(0, COMPARED_MAX)
     .map(({ type, value, sessions }) => ({ type, value, weight: Math.log(all / sessions) }));
   if (compared.length === 0) return [];

@@ -1,5 +1,12 @@
 /** Entities -> the statements that look them up. Pure. `schemas/entities.ts` says what is stored. */
-import { COLUMN_STAGE, CONTENT_ENTITY_TYPES, ENTITY_TYPES } from '#schemas';
+import { domainToASCII, domainToUnicode } from 'node:url';
+import {
+  COLUMN_STAGE,
+  CONTENT_ENTITY_TYPES,
+  domainSql,
+  ENTITY_TYPES,
+  type StoredEntityType,
+} from '#schemas';
 import { badInput } from '../errors.ts';
 import { checked, FILTER_ENTRIES_MAX, ns, ofSession, TIME64 } from '../plan.ts';
 import { SESSION_COLUMNS } from '../session-plan.ts';
@@ -11,13 +18,11 @@ const OF_STREAMS: Readonly<Record<string, string>> = {
   machine: 'host',
   user: 'user',
 };
-/** Hosts below a registrable domain; not stored, as it follows from the hosts. */
-const DOMAIN = 'domain';
+const DOMAIN: StoredEntityType = 'domain';
 
 /** All sorts that can be asked for. */
 export const ENTITY_TYPE_NAMES: readonly string[] = [
   ...Object.keys(ENTITY_TYPES),
-  DOMAIN,
   ...Object.keys(OF_STREAMS),
 ];
 /** Sorts that a session has a list of. */
@@ -43,12 +48,24 @@ function withValue(type: string, value: string): Pick<Select, 'from' | 'where'> 
     const { from, where = [] } = rowsOf(type, (column) => `${column} = {value:String}`);
     return { from, where: where.map((one) => one && { ...one, params: needed(one, params) }) };
   }
-  const below = condition('value = {value:String} OR endsWith(value, {below:String})', {
-    ...params,
-    below: `.${value}`,
-  });
-  return { from: 'entities', where: [condition("type = 'host'"), below] };
+  return { from: 'entities', where: [condition(OF_DOMAIN, { names: namesOf(value) })] };
 }
+
+/** A domain as it may have been recorded: in Punycode, and in the letters that it stands for. */
+function namesOf(domain: string): readonly string[] {
+  const name = domain.toLowerCase().replace(/\.$/, '');
+  return [...new Set([name, domainToASCII(name), domainToUnicode(name)])].filter(Boolean);
+}
+
+/**
+ * The rows of a domain. What the engine takes for a registrable domain is stored as one, and is found
+ * by its key; of any other name (a subdomain, a suffix that the engine lacks) it is the hosts below.
+ * Which of both is the case follows from the names alone, so the engine reads for one of them only.
+ */
+const KEPT = `arrayAll(name -> ${domainSql("concat('x.', name)")} = name, {names:Array(String)})`;
+const BELOW =
+  "arrayExists(name -> endsWith(concat('.', lower(trimRight(value, '.'))), concat('.', name)), {names:Array(String)})";
+const OF_DOMAIN = `(${KEPT} AND type = 'domain' AND value IN {names:Array(String)}) OR (NOT ${KEPT} AND type = 'host' AND NOT isIPv4String(value) AND ${BELOW})`;
 
 const needed = ({ text }: Condition, params: Condition['params']): Condition['params'] =>
   Object.fromEntries(Object.entries(params).filter(([name]) => text.includes(`{${name}:`)));
@@ -114,7 +131,6 @@ export function valuesPlan(
   limit: number,
   after?: string,
 ): ScopedSql {
-  if (type === DOMAIN) throw badInput('type: a domain is looked up by its name; list its hosts');
   if (prefix === '' && !FEW.has(entityType(type)))
     throw badInput(`prefix: give the first character at least; only ${[...FEW]} are listed whole`);
   const column = OF_STREAMS[entityType(type)] ?? 'value';

@@ -61,6 +61,15 @@ beforeAll(async () => {
     exec(DAY_MS * 5, 'curl', 'https://evil.example/other'),
     net(DAY_MS * 5 + 1, 'evil.example'),
     net(DAY_MS * 5 + 2, 'github.com'),
+    ...['192.0.2.77', 'localhost', 'www.bbc.co.uk', 'WWW.News.BBC.co.uk.', 'me.github.io'].map(
+      (host, n) => net(DAY_MS * 5 + 3 + n, host),
+    ),
+    ...[
+      'loot.s3.amazonaws.com',
+      'a.xn--bcher-kva.example',
+      'b.bücher.example',
+      '[2001:db8::1]',
+    ].map((host, n) => net(DAY_MS * 5 + 10 + n, host)),
   ]);
   for (let n = 3; n < 8; n++)
     await put(n, [net(n * 10, 'github.com'), exec(n * 10 + 1, 'ls', '-la')]);
@@ -201,6 +210,32 @@ describe('entities', () => {
       count('package', 'pkg:npm/globex-pkg'),
     ]);
     expect(found).toEqual([7, 1, 1, 1, 1, 1, 2, 2, 1, 7, 0]);
+  });
+
+  it('are the registrable domains of hosts, by key, and of any other name the hosts below it', async () => {
+    const domains = `{ session(id: "${id(2)}") { entities(types: ["domain"]) { entity { value sessionCount } } } }`;
+    const { data } = await admin.ask(domains);
+    const list = data?.session.entities.map(
+      (one: { entity: { value: string } }) => one.entity.value,
+    );
+    expect(list.sort()).toEqual([
+      'amazonaws.com',
+      'bbc.co.uk',
+      'bücher.example',
+      'evil.example',
+      'github.com',
+      'me.github.io',
+      'xn--bcher-kva.example',
+    ]);
+    const begun = await admin.ask('{ entities(type: "domain", prefix: "e") { nodes { value } } }');
+    expect(begun.data?.entities.nodes).toEqual([{ value: 'evil.example' }]);
+    const counts = ['bbc.co.uk', 'BBC.co.uk.', 'news.bbc.co.uk', 'github.io', 'Bücher.example'];
+    for (const name of counts) expect(await count('domain', name), name).toBe(1);
+    expect(await count('domain', 'loot.s3.amazonaws.com')).toBe(1);
+    expect(await count('domain', 's3.amazonaws.com')).toBe(1);
+    expect(await count('domain', 'github.com')).toBe(6);
+    for (const none of ['co.uk.', '2.77', 'localhos', 'bc.co.uk', "x' OR 1=1 --", ''])
+      expect(await count('domain', none), none).toBe(none === 'co.uk.' ? 1 : 0);
   });
 
   it('that are made of content need its scope; others do not', async () => {
