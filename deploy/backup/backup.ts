@@ -7,6 +7,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { type Clock, type Log, parseCheckpointText, parseNote, type Store } from '#schemas';
 import { COMMITTED_PATH } from '../../ingest/seal/log.ts';
+import { type Layout, layoutOf, shardsOf } from '../clickhouse/layout.ts';
 import { TOOL } from '../evidence/tool.ts';
 import { recordCustody } from './custody.ts';
 import { type Job, type Place, placeText, runJob } from './engine.ts';
@@ -91,6 +92,16 @@ export function baseOf(dir: string): { readonly place: Place | string; readonly 
   return { place: own ? inside : manifest.engine_backup, sha256 };
 }
 
+/** Refuses places that one server alone would find again. */
+async function clusterOf(store: Store, { cluster }: Layout, place: Place) {
+  if (cluster === undefined) return {};
+  if (place.type === 'file')
+    throw new BackupError(
+      `the store is the cluster ${cluster}: say where all its servers put their parts, --to s3:COLLECTION, or disk:NAME of one that they share`,
+    );
+  return { cluster: { name: cluster, shards: await shardsOf(store, cluster) } };
+}
+
 async function fill(options: BackupOptions, dir: string, signal: AbortSignal): Promise<Manifest> {
   const { store, tlog, access, tell, base, by } = options;
   if (tlog !== undefined && fs.existsSync(tlog))
@@ -101,10 +112,12 @@ async function fill(options: BackupOptions, dir: string, signal: AbortSignal): P
   const under = base === undefined ? undefined : baseOf(base);
   if (typeof under?.place === 'string')
     throw new BackupError(`${base} is kept at ${under.place}: an incremental one needs files`);
-  tell('counting the tables');
-  const before = await tableStates(store, signal);
+  const at = await layoutOf(store);
   const place: Place = options.place ?? { type: 'file', path: path.resolve(dir, STORE_DIR) };
-  const job: Job = { verb: 'BACKUP', place, base: under?.place, id: options.id };
+  const cluster = await clusterOf(store, at, place);
+  tell('counting the tables');
+  const before = await tableStates(store, at, signal);
+  const job: Job = { verb: 'BACKUP', place, base: under?.place, id: options.id, at };
   await runJob(
     options,
     job,
@@ -112,7 +125,7 @@ async function fill(options: BackupOptions, dir: string, signal: AbortSignal): P
     signal,
   );
   tell('counting the tables again');
-  const after = await tableStates(store, signal);
+  const after = await tableStates(store, at, signal);
   tell('hashing the files');
   return {
     format: BACKUP_FORMAT,
@@ -122,6 +135,7 @@ async function fill(options: BackupOptions, dir: string, signal: AbortSignal): P
     tool: TOOL,
     engine: await engineVersion(store),
     engine_backup: options.place === undefined ? STORE_DIR : placeText(place),
+    ...cluster,
     ...(under === undefined ? {} : { base: under.sha256 }),
     schema: await schemaOf(store),
     tables: between(before, after),

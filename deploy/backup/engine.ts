@@ -1,5 +1,6 @@
 /** The engine's own BACKUP and RESTORE: started, watched, and killed when nobody wants it any more. */
 import { type Clock, DATABASE, type QueryLimits, type Store } from '#schemas';
+import type { Layout } from '../clickhouse/layout.ts';
 import { literal } from '../stores/literal.ts';
 import { BackupError } from './manifest.ts';
 
@@ -50,16 +51,20 @@ export interface Job {
   readonly base?: Place | undefined;
   /** Letters and digits; told to the engine, to find the job by. */
   readonly id: string;
+  /** Each server of a cluster does its part. */
+  readonly at: Pick<Layout, 'everywhere'>;
 }
 
 /** The statement of a job; it is answered at once and goes on by itself. */
-export function statementOf({ verb, place, base, id }: Job): string {
+export function statementOf({ verb, place, base, id, at }: Job): string {
   const preposition = verb === 'BACKUP' ? 'TO' : 'FROM';
   const settings = [
     `id = ${quoted(id)}`,
     ...(base === undefined ? [] : [`base_backup = ${placeText(base)}`]),
+    // The database is there already, with a mark of whose it is (claim.ts).
+    ...(verb === 'RESTORE' ? ['allow_different_database_def = true'] : []),
   ];
-  return `${verb} DATABASE ${DATABASE} ${preposition} ${placeText(place)} SETTINGS ${settings.join(', ')} ASYNC`;
+  return `${verb} DATABASE ${DATABASE}${at.everywhere} ${preposition} ${placeText(place)} SETTINGS ${settings.join(', ')} ASYNC`;
 }
 
 interface Status {

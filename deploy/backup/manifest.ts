@@ -39,6 +39,8 @@ export interface Manifest {
   readonly engine: string;
   /** Where the engine's part is: `store`, or its own words for a disk or bucket of its own. */
   readonly engine_backup: string;
+  /** Of a cluster: its name in `remote_servers`, and how many shards the parts are of. */
+  readonly cluster?: { readonly name: string; readonly shards: number };
   /** SHA-256 of the manifest of the full backup that this one builds on. */
   readonly base?: string;
   /** The newest applied step of a migration. */

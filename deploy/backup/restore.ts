@@ -10,6 +10,7 @@ import { auditHeads } from '../../ingest/seal/audit.ts';
 import { openLogFiles } from '../../ingest/seal/files.ts';
 import { headsAt } from '../../ingest/seal/heads.ts';
 import { checkTree, walkHeads } from '../../ingest/seal/walk.ts';
+import { type Layout, layoutFor, shardsOf } from '../clickhouse/layout.ts';
 import { refuseNewerStore } from '../migrate.ts';
 import { copyBelow, logHead } from './backup.ts';
 import { type Place, parsePlace, runJob } from './engine.ts';
@@ -78,6 +79,22 @@ export async function refuseUsed(store: Store): Promise<void> {
     );
 }
 
+const CLUSTER_NAME = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
+
+/** Where a backup goes: a server, or a cluster of the shape that it is of. Rejects where there is none. */
+export async function layoutOfBackup(store: Store, { manifest, dir }: OpenBackup): Promise<Layout> {
+  const { name, shards } = manifest.cluster ?? {};
+  if (name === undefined) return layoutFor(undefined);
+  if (!CLUSTER_NAME.test(name) || !Number.isInteger(shards))
+    throw new BackupError(`${dir}: its manifest names no cluster: ${JSON.stringify(name)}`);
+  const there = await shardsOf(store, name);
+  if (there !== shards)
+    throw new BackupError(
+      `the backup is of the cluster ${name} with ${shards} shards, and the server knows ${there === 0 ? 'no cluster of that name' : `${there} of it`}: restore into a cluster of the same name and number of shards`,
+    );
+  return layoutFor(name);
+}
+
 /** What of the log is not as the backup says, or has no events in the store. */
 async function logFaults(store: Store, dir: string, must: Manifest['log']): Promise<string[]> {
   const is = logHead(dir);
@@ -118,11 +135,12 @@ export async function putBack(
   const { store, tell, tlog, access } = options;
   const { dir, manifest } = backup;
   await refuseUsed(store);
+  const at = await layoutOfBackup(store, backup);
   const place: Place =
     manifest.engine_backup === STORE_DIR
       ? { type: 'file', path: path.resolve(dir, STORE_DIR) }
       : parsePlace(manifest.engine_backup);
-  const job = { verb: 'RESTORE', place, base, id: options.id } as const;
+  const job = { verb: 'RESTORE', place, base, id: options.id, at } as const;
   await runJob(
     options,
     job,
@@ -134,7 +152,7 @@ export async function putBack(
   if (tlog !== undefined && manifest.log !== null)
     copyBelow(path.join(dir, TLOG_DIR), tlog, () => true);
   tell('counting and hashing the rows');
-  const states = await tableStates(store, signal);
+  const states = await tableStates(store, at, signal);
   const faults = tableFaults(manifest.tables, states);
   if (faults.length > 0)
     throw new BackupError(`what was restored is not what was backed up:\n  ${faults.join('\n  ')}`);

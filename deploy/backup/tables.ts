@@ -1,5 +1,6 @@
 /** What the tables hold, as counts and digests that do not depend on the order of rows or merges. */
 import { DATABASE, MIGRATIONS_TABLE, type QueryLimits, type Store } from '#schemas';
+import type { Layout } from '../clickhouse/layout.ts';
 import type { TableState } from './manifest.ts';
 
 const LIMITS: QueryLimits = {
@@ -11,18 +12,33 @@ const LIMITS: QueryLimits = {
 const MERGING = /^(?:Replicated|Shared)?(?:Aggregating|Summing|Replacing)MergeTree$/;
 const MERGE_TREE = /MergeTree$/;
 
-/** Rows and digest of each table; the record of migrations too. */
-export async function tableStates(
-  store: Store,
-  signal?: AbortSignal,
-): Promise<Record<string, TableState>> {
+/**
+ * What there is to count: tables with the engine that holds their rows. On a cluster a sharded one is read
+ * through its Distributed, and called by that name.
+ */
+async function readable(store: Store, { cluster }: Pick<Layout, 'cluster'>) {
   const text =
     'SELECT name, engine FROM system.tables WHERE database = {database:String} ORDER BY name';
   const params = { database: DATABASE };
-  const tables = await store.query<{ name: string; engine: string }>({ text, params }, LIMITS);
+  const rows = await store.query<{ name: string; engine: string }>({ text, params }, LIMITS);
+  const engines = new Map(rows.map(({ name, engine }) => [name, engine]));
+  return [...engines].flatMap(([name, own]) => {
+    const below = cluster === undefined ? undefined : engines.get(`${name}_local`);
+    const isBelow = cluster !== undefined && engines.has(name.replace(/_local$/, ''));
+    const engine = below ?? own;
+    if (!MERGE_TREE.test(engine) || !/^\w+$/.test(name)) return [];
+    return name.endsWith('_local') && isBelow ? [] : [{ name, engine }];
+  });
+}
+
+/** Rows and digest of each table; the record of migrations too. */
+export async function tableStates(
+  store: Store,
+  at: Pick<Layout, 'cluster'>,
+  signal?: AbortSignal,
+): Promise<Record<string, TableState>> {
   const states: Record<string, TableState> = {};
-  for (const { name, engine } of tables) {
-    if (!MERGE_TREE.test(engine) || !/^\w+$/.test(name)) continue;
+  for (const { name, engine } of await readable(store, at)) {
     const final = MERGING.test(engine) ? ' FINAL' : '';
     const hash = "sumWithOverflow(sipHash64(formatRowNoNewline('RowBinary', *)))";
     const [row] = await store.query<{ rows: string; digest: string }>(

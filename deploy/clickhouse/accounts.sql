@@ -7,6 +7,17 @@ GRANT ON CLUSTER 'telltale' ALL ON telltale.* TO telltale_migrate
 -- ;;
 GRANT ON CLUSTER 'telltale' SELECT ON system.tables TO telltale_migrate
 -- ;;
+GRANT ON CLUSTER 'telltale' SELECT ON system.databases TO telltale_migrate
+-- ;;
+GRANT ON CLUSTER 'telltale' SELECT ON system.parts TO telltale_migrate
+-- ;;
+GRANT ON CLUSTER 'telltale' SELECT ON system.backups TO telltale_migrate
+-- ;;
+GRANT ON CLUSTER 'telltale' SELECT ON system.clusters TO telltale_migrate
+-- ;;
+-- Erasing and restoring look at each server's parts and databases.
+GRANT ON CLUSTER 'telltale' REMOTE, CREATE TEMPORARY TABLE ON *.* TO telltale_migrate
+-- ;;
 GRANT ON CLUSTER 'telltale' CLUSTER ON *.* TO telltale_migrate
 -- ;;
 CREATE USER IF NOT EXISTS telltale_ingest ON CLUSTER 'telltale' IDENTIFIED WITH sha256_hash BY '{ingest}' SETTINGS max_memory_usage = 4294967296

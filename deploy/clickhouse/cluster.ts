@@ -22,7 +22,8 @@ const EVERYWHERE = [
   'removals',
 ] as const;
 
-const isSharded = (table: string) => (SHARDED as readonly string[]).includes(table);
+/** Whether a table, named without its database, has each row on one shard alone. */
+export const isSharded = (table: string): boolean => (SHARDED as readonly string[]).includes(table);
 const isKnown = (table: string) =>
   isSharded(table) || (EVERYWHERE as readonly string[]).includes(table);
 

@@ -2,14 +2,15 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { DATABASE, type Log, type Store } from '#schemas';
+import { claimDatabase } from '../backup/claim.ts';
 import { recordCustody } from '../backup/custody.ts';
 import { BackupError } from '../backup/manifest.ts';
 import {
   type CheckedBackup,
+  layoutOfBackup,
   openChecked,
   putBack,
   type Restored,
-  refuseUsed,
 } from '../backup/restore.ts';
 import {
   createProgress,
@@ -90,22 +91,30 @@ async function restoreEmbedded(data: string, work: Work): Promise<Restored> {
 
 /** Into a server without our database; what fails is taken away again, since all of it is new. */
 async function restoreServer(work: Work): Promise<Restored> {
-  const { site, log } = work;
+  const { site, log, checked } = work;
   for (const dir of [site.tlog, site.access])
     if (dir !== undefined && fs.existsSync(dir) && fs.readdirSync(dir).length > 0)
       throw new BackupError(`${dir} is not empty: nothing is overwritten`);
   const store = await openSite(site, log);
   try {
-    await refuseUsed(store);
+    const at = await layoutOfBackup(store, checked.backup);
+    const claim = await claimDatabase(store, at, jobName('restore', Date.now()));
     const dirs = {
       ...(site.tlog === undefined ? {} : { tlog: site.tlog }),
       ...(site.access === undefined ? {} : { access: site.access }),
     };
-    return await restoreInto(store, work, dirs).catch(async (error) => {
-      await store.command(`DROP DATABASE IF EXISTS ${DATABASE} SYNC`);
+    try {
+      const restored = await restoreInto(store, work, dirs);
+      await claim.keep();
+      return restored;
+    } catch (error) {
       for (const dir of Object.values(dirs)) fs.rmSync(dir, { recursive: true, force: true });
-      throw error;
-    });
+      if (await claim.drop()) throw error;
+      throw new BackupError(
+        `${(error as Error).message}\nthe database ${DATABASE} is not the one that this restore made: it was left as it is`,
+        { cause: error },
+      );
+    }
   } finally {
     await store.close();
   }

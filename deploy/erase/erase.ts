@@ -18,6 +18,7 @@ import {
   type Store,
   selectEvent,
 } from '#schemas';
+import { type Layout, layoutOf } from '../clickhouse/layout.ts';
 import {
   checkRequest,
   type ErasedRow,
@@ -37,6 +38,8 @@ const INSERT_MS = 120_000;
 const ROWS_AT_ONCE = 10_000;
 /** How long to wait for queries to let go of parts that are to be removed, and how often to try. */
 const CLEAR_TRIES_MAX = 60;
+/** Replicas clear themselves, and their cleaner may be asleep for five minutes. */
+const CLUSTER_CLEAR_TRIES_MAX = 400;
 const CLEAR_AGAIN_MS = 1_000;
 
 export interface Erasure {
@@ -140,44 +143,61 @@ async function countOf(store: Store, text: string): Promise<number> {
 }
 
 /** Removes the parts of a table that were replaced. Rejects where queries hold them too long. */
-export async function clear({ store, clock }: ErasureDeps, table: string): Promise<void> {
-  await store.command(sql.keepNoOldParts(table));
+export async function clear(
+  { store, clock }: ErasureDeps,
+  at: Layout,
+  table: string,
+): Promise<void> {
+  const most = at.cluster === undefined ? CLEAR_TRIES_MAX : CLUSTER_CLEAR_TRIES_MAX;
+  await store.command(sql.keepNoOldParts(at, table));
   try {
     for (let tries = 1; ; tries++) {
-      await store.command(sql.clearOldParts(table));
-      const left = await countOf(store, sql.oldParts(table));
+      await store.command(sql.clearOldParts(at, table));
+      const left = await countOf(store, sql.oldParts(at, table));
       if (left === 0) return;
-      if (tries === CLEAR_TRIES_MAX)
+      if (tries === most)
         throw new Error(
           `${table}: what was erased is still in ${left} replaced parts on disk, which running queries hold; erase again later`,
         );
       await clock.sleep(CLEAR_AGAIN_MS);
     }
   } finally {
-    await store.command(sql.keepOldParts(table));
+    await store.command(sql.keepOldParts(at, table));
   }
+}
+
+/** Events that still hold what they were to lose, read as they were before. */
+async function refuseLeft(store: Store, request: ErasureRequest): Promise<void> {
+  const left = await rowsOf(store, request, request.events && new Set(request.events));
+  if (left.length > 0)
+    throw new Error(`${left.length} events still hold what was to be erased from them`);
 }
 
 async function mutate(
   store: Store,
+  at: Layout,
   request: ErasureRequest,
   rows: readonly ErasedRow[],
 ): Promise<void> {
-  await store.command(sql.dropWork);
-  await store.command(sql.createWork);
+  const work = sql.workOf(at);
+  const commands = async (texts: readonly string[]) => {
+    for (const text of texts) await store.command(text);
+  };
+  await commands(work.drop);
+  await commands(work.before);
   try {
-    await insertAll(store, sql.WORK_TABLE, rows);
+    await insertAll(store, work.table, rows);
+    await commands(work.after);
     if (rows.length > 0) {
-      await store.command(sql.eraseEvents(request));
-      await store.command(sql.dropEntities(request));
+      await store.command(sql.eraseEvents(at, request));
+      await store.command(sql.dropEntities(at, request));
       await store.command(sql.refillEntities(request));
+      await refuseLeft(store, request);
     }
-    await store.command(sql.eraseDead(request));
-    await store.command(sql.eraseAlerts(request));
-    const left = rows.length === 0 ? 0 : await countOf(store, sql.leftOver(request));
-    if (left > 0) throw new Error(`${left} events still hold what was to be erased from them`);
+    await store.command(sql.eraseDead(at, request));
+    await store.command(sql.eraseAlerts(at, request));
   } finally {
-    await store.command(sql.dropWork);
+    await commands(work.drop);
   }
 }
 
@@ -198,9 +218,10 @@ function summary({ rows, dead }: Scope): Erasure {
  */
 export async function eraseContent(deps: ErasureDeps, request: ErasureRequest): Promise<Erasure> {
   const { store } = deps;
+  const at = await layoutOf(store);
   const scope = await scopeOf(store, request);
   await record(store, request, scope);
-  await mutate(store, request, scope.rows);
-  for (const table of sql.TABLES) await clear(deps, table);
+  await mutate(store, at, request, scope.rows);
+  for (const table of sql.TABLES) await clear(deps, at, table);
   return summary(scope);
 }

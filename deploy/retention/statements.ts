@@ -11,6 +11,7 @@ import {
   type Sql,
   STREAMS_TABLE,
 } from '#schemas';
+import type { Layout } from '../clickhouse/layout.ts';
 import { literal } from '../stores/literal.ts';
 
 const text = (value: string): string => literal('String', value);
@@ -73,14 +74,28 @@ function condition(table: string, tenant: string, sessions: readonly string[]): 
   return `tenant = ${text(tenant)} AND session_id IN (${list})`;
 }
 
-/** The states of alerts go with their alerts, so they go first. */
-export const dropAlertStates = (tenant: string, sessions: readonly string[]): string =>
-  `ALTER TABLE ${ALERT_STATES_TABLE} DELETE WHERE tenant = ${text(tenant)} AND fingerprint IN (
-  SELECT fingerprint FROM ${ALERTS_TABLE} WHERE ${condition(ALERTS_TABLE, tenant, sessions)})
-SETTINGS mutations_sync = 2, allow_nondeterministic_mutations = 1`;
+/** The alerts of some sessions: their states go with them, and so before them. */
+export const alertsOf = (tenant: string, sessions: readonly string[]): Sql => ({
+  text: `SELECT DISTINCT fingerprint FROM ${ALERTS_TABLE} WHERE ${condition(ALERTS_TABLE, tenant, sessions)}`,
+  params: {},
+});
 
-export const dropRows = (table: string, tenant: string, sessions: readonly string[]): string =>
-  `ALTER TABLE ${table} DELETE WHERE ${condition(table, tenant, sessions)} SETTINGS mutations_sync = 2`;
+/** By name and not by a subquery: each replica must remove the same rows. */
+export const dropAlertStates = (
+  at: Layout,
+  tenant: string,
+  fingerprints: readonly string[],
+): string =>
+  `ALTER TABLE ${at.rowsOf(ALERT_STATES_TABLE)} DELETE WHERE tenant = ${text(tenant)} AND fingerprint IN (${fingerprints.map(text).join(', ')})
+SETTINGS mutations_sync = 2`;
+
+export const dropRows = (
+  at: Layout,
+  table: string,
+  tenant: string,
+  sessions: readonly string[],
+): string =>
+  `ALTER TABLE ${at.rowsOf(table)} DELETE WHERE ${condition(table, tenant, sessions)} SETTINGS mutations_sync = 2`;
 
 /** How many rows of some sessions are left in a table. */
 export const leftIn = (table: string, tenant: string, sessions: readonly string[]): Sql => ({
@@ -91,6 +106,6 @@ export const leftIn = (table: string, tenant: string, sessions: readonly string[
 /** Bytes on disk for each row of `events`, on the average. */
 export const BYTES_PER_ROW: Sql = {
   text: `SELECT sum(bytes_on_disk) / greatest(sum(rows), 1) AS bytes FROM system.parts
-WHERE active AND concat(database, '.', table) = ${text(EVENTS_TABLE)}`,
+WHERE active AND concat(database, '.', table) IN (${text(EVENTS_TABLE)}, ${text(`${EVENTS_TABLE}_local`)})`,
   params: {},
 };

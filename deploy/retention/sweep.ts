@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { type Clock, type QueryLimits, REMOVALS_TABLE, type Row, type Store } from '#schemas';
+import { type Layout, layoutOf } from '../clickhouse/layout.ts';
 import { clear, eraseContent } from '../erase/erase.ts';
 import { heldSessions } from './holds.ts';
 import type { Policy, Terms } from './policy.ts';
@@ -19,6 +20,8 @@ const INSERT_MS = 120_000;
 const DAY_MS = 86_400_000;
 /** Sessions that go in one mutation of each table. */
 export const SESSIONS_AT_ONCE = 50;
+/** Alerts whose states go in one. */
+const ALERTS_AT_ONCE = 1000;
 
 /** One session that the policy is about. */
 export interface Due {
@@ -128,8 +131,21 @@ async function bury(
   });
 }
 
+async function dropStates(
+  store: Store,
+  at: Layout,
+  tenant: string,
+  sessions: readonly string[],
+): Promise<void> {
+  const alerts = await store.query(sql.alertsOf(tenant, sessions), LIMITS);
+  const prints = alerts.map(({ fingerprint }) => String(fingerprint));
+  for (let from = 0; from < prints.length; from += ALERTS_AT_ONCE)
+    await store.command(sql.dropAlertStates(at, tenant, prints.slice(from, from + ALERTS_AT_ONCE)));
+}
+
 async function removeSome(
   deps: SweepDeps,
+  at: Layout,
   plan: TenantPlan,
   policy: Policy,
   dues: readonly Due[],
@@ -143,8 +159,8 @@ async function removeSome(
   const reason = `policy ${policy.name}: sessions go after ${terms.sessionDays} days`;
   await deps.record(tenant, 'retention remove', reason, { sessions: sessions.join(' ') });
   await bury(deps, plan, policy, sessions);
-  await store.command(sql.dropAlertStates(tenant, sessions));
-  for (const table of sql.TABLES) await store.command(sql.dropRows(table, tenant, sessions));
+  await dropStates(store, at, tenant, sessions);
+  for (const table of sql.TABLES) await store.command(sql.dropRows(at, table, tenant, sessions));
   for (const table of sql.TABLES) {
     const [left] = await store.query(sql.leftIn(table, tenant, sessions), LIMITS);
     if (Number(left?.rows) > 0)
@@ -170,12 +186,14 @@ export async function sweep(
   plans: readonly TenantPlan[],
   signal: AbortSignal,
 ): Promise<Swept> {
+  const at = await layoutOf(deps.store);
   let [removed, stripped] = [0, 0];
   for (const plan of plans) {
     const { tenant, terms, remove, strip } = plan;
     for (let from = 0; from < remove.length; from += SESSIONS_AT_ONCE) {
       signal.throwIfAborted();
-      removed += await removeSome(deps, plan, policy, remove.slice(from, from + SESSIONS_AT_ONCE));
+      const some = remove.slice(from, from + SESSIONS_AT_ONCE);
+      removed += await removeSome(deps, at, plan, policy, some);
     }
     const reason = `policy ${policy.name}: content goes after ${terms.contentDays} days`;
     for (const { session } of strip) {
@@ -187,6 +205,6 @@ export async function sweep(
     }
   }
   // Each waits for the engine to let go of old parts, so they wait together.
-  if (removed > 0) await Promise.all(sql.TABLES.map((table) => clear(deps, table)));
+  if (removed > 0) await Promise.all(sql.TABLES.map((table) => clear(deps, at, table)));
   return { removed, stripped };
 }

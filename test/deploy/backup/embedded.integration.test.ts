@@ -7,6 +7,7 @@ import type { Store } from '#schemas';
 import { changeTokens, readTokens } from '../../../deploy/access/token-file.ts';
 import { readManifest } from '../../../deploy/backup/manifest.ts';
 import { tableFaults, tableStates } from '../../../deploy/backup/tables.ts';
+import { layoutFor } from '../../../deploy/clickhouse/layout.ts';
 import { backup } from '../../../deploy/commands/backup.ts';
 import { restore } from '../../../deploy/commands/restore.ts';
 import type { Up } from '../../../deploy/commands/up.ts';
@@ -139,15 +140,19 @@ describe('telltale backup and restore, embedded', () => {
 
   it('finds a row that is gone, doubled or another', async () => {
     const store: Store = await openStore(`chdb:${at('again')}`, { log: fakeLog() });
-    const must = await tableStates(store);
+    const must = await tableStates(store, layoutFor(undefined));
     expect(tableFaults(must, must)).toEqual([]);
     const erase = 'ALTER TABLE telltale.events UPDATE user = {} WHERE seq = 1';
     await store.command(`${erase.replace('{}', "'x'")} SETTINGS mutations_sync = 1`);
-    expect(tableFaults(must, await tableStates(store))[0]).toContain('with other content');
+    expect(tableFaults(must, await tableStates(store, layoutFor(undefined)))[0]).toContain(
+      'with other content',
+    );
     await store.command(
       'ALTER TABLE telltale.events DELETE WHERE seq = 1 SETTINGS mutations_sync = 1',
     );
-    expect(tableFaults(must, await tableStates(store))[0]).toMatch(/^events: \d+ rows, and not/);
+    expect(tableFaults(must, await tableStates(store, layoutFor(undefined)))[0]).toMatch(
+      /^events: \d+ rows, and not/,
+    );
     await store.close();
   });
 });

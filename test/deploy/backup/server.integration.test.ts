@@ -6,9 +6,11 @@ import { Session } from 'chdb';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Store } from '#schemas';
 import { takeBackup } from '../../../deploy/backup/backup.ts';
+import { claimDatabase } from '../../../deploy/backup/claim.ts';
 import { parsePlace, placeOf, placeText, statementOf } from '../../../deploy/backup/engine.ts';
 import { readManifest } from '../../../deploy/backup/manifest.ts';
 import { between, tableFaults } from '../../../deploy/backup/tables.ts';
+import { layoutFor } from '../../../deploy/clickhouse/layout.ts';
 import { backup } from '../../../deploy/commands/backup.ts';
 import { restore } from '../../../deploy/commands/restore.ts';
 import { migrate } from '../../../deploy/migrate.ts';
@@ -87,6 +89,27 @@ describe('telltale backup and restore, a server', () => {
     expect(await restore([at('one'), '--store', bridge.url, '--access', at('access3')])).toBe(0);
   }, 60_000);
 
+  it('takes away the database that it made, and never another', async () => {
+    const one = layoutFor(undefined);
+    await expect(claimDatabase(store, one, 'a')).rejects.toThrow('has a database telltale already');
+    await store.command('DROP DATABASE telltale SYNC');
+    const claim = await claimDatabase(store, one, 'a');
+    await expect(migrate(store, { log: fakeLog() })).rejects.toThrow(
+      /is being restored \("telltale restore a"\)/,
+    );
+    await store.command('DROP DATABASE telltale SYNC');
+    await migrate(store, { log: fakeLog() });
+    await insertEvents(store, events);
+    expect(await claim.drop()).toBe(false);
+    expect(await count()).toBeGreaterThan(5);
+    await store.command('DROP DATABASE telltale SYNC');
+    const again = await claimDatabase(store, one, 'b');
+    expect(await again.drop()).toBe(true);
+    expect(await restore([at('one'), '--store', bridge.url, '--access', at('access5')])).toBe(0);
+    const comment = "SELECT comment FROM system.databases WHERE name = 'telltale'";
+    expect(await store.query({ text: comment, params: {} }, LIMITS)).toEqual([{ comment: '' }]);
+  }, 60_000);
+
   it.each(['the engine writes'])(
     'leaves nothing when it is stopped while %s',
     async (phase) => {
@@ -111,13 +134,15 @@ describe('telltale backup and restore, a server', () => {
 describe('the statements', () => {
   it('hold names and paths as literals', () => {
     const place = { type: 'file', path: "/a'b\\c" } as const;
-    expect(statementOf({ verb: 'BACKUP', place, id: 'x' })).toBe(
+    expect(statementOf({ verb: 'BACKUP', place, id: 'x', at: layoutFor(undefined) })).toBe(
       "BACKUP DATABASE telltale TO File('/a\\'b\\\\c') SETTINGS id = 'x' ASYNC",
     );
     const s3 = placeOf('s3:vault', 'n-1');
     if (s3 === undefined) throw new Error('no place');
-    expect(statementOf({ verb: 'RESTORE', place: s3, base: place, id: 'x' })).toBe(
-      "RESTORE DATABASE telltale FROM S3(vault, 'n-1') SETTINGS id = 'x', base_backup = File('/a\\'b\\\\c') ASYNC",
+    expect(
+      statementOf({ verb: 'RESTORE', place: s3, base: place, id: 'x', at: layoutFor('c') }),
+    ).toBe(
+      "RESTORE DATABASE telltale ON CLUSTER 'c' FROM S3(vault, 'n-1') SETTINGS id = 'x', base_backup = File('/a\\'b\\\\c'), allow_different_database_def = true ASYNC",
     );
     for (const one of [s3, placeOf('disk:vault', 'n-1') ?? s3])
       expect(parsePlace(placeText(one))).toEqual(one);
