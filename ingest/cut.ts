@@ -16,7 +16,7 @@ export interface Message {
 }
 
 export interface BatchLimits {
-  /** How long what has come waits for more: a batch that is not full is closed then. */
+  /** From one batch of a partition to the next, where they are not full. */
   readonly windowMs: number;
   /** A batch has at most so many bytes, or one message. */
   readonly bytesMax: number;
@@ -85,19 +85,28 @@ export function cutFrom<M extends Message>(
   return { closed: [begun, ...closed], tail };
 }
 
-/** When the tail of a quiet partition is closed: when it was seen for as long as a window. */
+/**
+ * When the tail of a partition is a batch: a window behind the last cut, and not a window behind
+ * the tail's first message. So there are no more inserts a second than windows, what comes to a
+ * quiet partition goes at once, and what came while a batch was stored has waited already.
+ */
 export interface TailWatch {
-  /** Whether the tail that starts at the offset `first` is a batch now. Call it for each fetch. */
-  isClosed(first: string): boolean;
+  /** Milliseconds until the tail is a batch; 0: it is one now. The first look counts as a cut. */
+  remainingMs(): number;
+  /** A batch was cut now. */
+  cut(): void;
 }
 
-export function createTailWatch(monotonicNs: () => bigint, waitMs: number): TailWatch {
-  let watched: { first: string; sinceNs: bigint } | undefined;
+export function createTailWatch(monotonicNs: () => bigint, windowMs: number): TailWatch {
+  let sinceNs: bigint | undefined;
   return {
-    isClosed(first) {
+    remainingMs() {
       const now = monotonicNs();
-      if (watched?.first !== first) watched = { first, sinceNs: now };
-      return now - watched.sinceNs >= BigInt(waitMs) * 1_000_000n;
+      sinceNs ??= now;
+      return Math.max(0, windowMs - Number((now - sinceNs) / 1_000_000n));
+    },
+    cut() {
+      sinceNs = monotonicNs();
     },
   };
 }

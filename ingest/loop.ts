@@ -36,9 +36,10 @@ export interface IngestDeps {
 
 export interface Ingest {
   /**
-   * Writes a batch; resolves when all of it is stored, known already or parked. Batches are worked
-   * off one after the other. Retries until `signal` is aborted, then rejects with the last
-   * `StoreError`: the outcome is unknown, and giving the same batch again is safe.
+   * Writes a batch; resolves when all of it is stored, known already or parked, and the rules have
+   * seen it. Batches are worked off one after the other. Retries until `signal` is aborted, then
+   * rejects with the last `StoreError`: the outcome is unknown, and giving the same batch again is
+   * safe.
    */
   take(batch: Batch, signal: AbortSignal): Promise<Summary>;
   /** Somebody else may have written: what is known of the streams is read from the table again. */
@@ -98,8 +99,13 @@ export function createIngest(deps: IngestDeps): Ingest {
   const { store, log, meter, clock } = deps;
   const writer = createWriter(deps);
   const sequence = createSequence(store);
-  let turn: Promise<unknown> = Promise.resolve();
-  let stale = false;
+  /** Batches are stored one after the other, and seen by the rules one after the other. */
+  let storing: Promise<unknown> = Promise.resolve();
+  let seeing: Promise<unknown> = Promise.resolve();
+  let stale = { table: false, rules: false };
+  const forget = () => {
+    stale = { table: true, rules: true };
+  };
 
   async function writeEvents(arrivals: readonly Arrival[], name: string, signal: AbortSignal) {
     await writer.persist(() => sequence.recover(arrivals), 'recover', signal);
@@ -136,40 +142,46 @@ export function createIngest(deps: IngestDeps): Ingest {
       log.warn('ingest.parked', { name, lines: parked.length, reason: parked[0]?.reason });
   }
 
-  async function run(name: string, frames: readonly DecodedFrame[], signal: AbortSignal) {
-    if (stale) {
-      sequence.forget();
-      deps.detect?.forget();
-    }
-    stale = false;
+  async function storeAll(name: string, frames: readonly DecodedFrame[], signal: AbortSignal) {
+    if (stale.table) sequence.forget();
+    stale.table = false;
     const arrivals = frames.flatMap((frame) => frame.arrivals);
     const written = await writeEvents(arrivals, name, signal);
     const parked = [...frames.flatMap((frame) => frame.parked), ...written.parked];
     await writeParked(parked, name, signal);
-    await deps.detect?.see(arrivals.map(eventOf), signal);
     sequence.trim();
     meter.count('telltale.ingest.stored', written.stored);
     meter.count('telltale.ingest.duplicates', written.duplicates);
     return { stored: written.stored, duplicates: written.duplicates, parked: parked.length };
   }
 
-  function takeFrames(batch: Batch, signal: AbortSignal): Promise<Summary> {
+  async function see(frames: readonly DecodedFrame[], signal: AbortSignal) {
+    if (deps.detect === undefined) return;
+    if (stale.rules) deps.detect.forget();
+    stale.rules = false;
+    await deps.detect.see(
+      frames.flatMap(({ arrivals }) => arrivals.map(eventOf)),
+      signal,
+    );
+  }
+
+  async function takeFrames(batch: Batch, signal: AbortSignal): Promise<Summary> {
     // It needs nothing of the store, so it is done while another batch is being written.
     const frames = batch.frames.map(decodeFrame);
-    const mine = turn.then(() => run(batch.name, frames, signal));
-    turn = mine.catch(() => {
-      stale = true;
+    const stored = storing.then(() => storeAll(batch.name, frames, signal));
+    storing = stored.catch(forget);
+    // The rules look at a batch while the next one is being stored.
+    const seen = seeing.then(async () => {
+      const summary = await stored;
+      await see(frames, signal);
+      return summary;
     });
-    return mine;
+    seeing = seen.catch(forget);
+    return seen;
   }
 
   const take = (batch: Batch, signal: AbortSignal) =>
     observeBatch(batch, deps, () => takeFrames(batch, signal));
 
-  return {
-    take,
-    forget: () => {
-      stale = true;
-    },
-  };
+  return { take, forget };
 }

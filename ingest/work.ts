@@ -128,10 +128,10 @@ export function createWorker(deps: WorkDeps): Worker {
     }
   }
 
-  function isClosed(partition: number, first: string): boolean {
+  function tailOf(partition: number): TailWatch {
     const watch = tails.get(partition) ?? createTailWatch(clock.monotonicNs, limits.windowMs);
     tails.set(partition, watch);
-    return watch.isClosed(first);
+    return watch;
   }
 
   /** The batches of a fetch that are whole: all closed ones, and the tail when its time has come. */
@@ -149,12 +149,15 @@ export function createWorker(deps: WorkDeps): Worker {
       ends.set(partition, { end: endIn(note), isOurs: false });
     }
     const { closed, tail } = cutFrom(messages, limits, ends.get(partition)?.end);
-    const first = tail[0];
-    if (first === undefined) return closed;
+    const watch = tailOf(partition);
+    if (closed.length > 0) watch.cut();
+    if (tail.length === 0) return closed;
     // More is there than the fetch could hold. Where the tail is all of the fetch, waiting would not
     // make it fuller; behind whole batches it is what is left over, and the next fetch fills it.
     const cutOff = closed.length === 0 && BigInt(offsetAfter(tail)) < BigInt(highWatermark);
-    return cutOff || isClosed(partition, first.offset) ? [...closed, tail] : closed;
+    if (!cutOff && watch.remainingMs() > 0) return closed;
+    watch.cut();
+    return [...closed, tail];
   }
 
   /**
@@ -191,7 +194,10 @@ export function createWorker(deps: WorkDeps): Worker {
       meter.count('telltale.ingest.batches', 1);
       await member.heartbeat();
     }
-    if (batches.length === 0) await clock.sleep(TAIL_POLL_MS, stopping.signal).catch(() => {});
+    if (batches.length > 0) return;
+    const remainingMs = tails.get(partition)?.remainingMs() ?? 0;
+    const waitMs = remainingMs === 0 ? TAIL_POLL_MS : Math.min(remainingMs, TAIL_POLL_MS);
+    await clock.sleep(waitMs, stopping.signal).catch(() => {});
   }
 
   return {

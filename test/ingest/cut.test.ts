@@ -102,21 +102,20 @@ describe('cutFrom', () => {
   });
 });
 
-describe('the tail of a quiet partition', () => {
+describe('the tail of a partition', () => {
   const ms = (n: number) => BigInt(n) * 1_000_000n;
 
-  it('closes when it was seen for the window, and starts again with each new tail', () => {
+  it('is a batch a window behind the last cut, and at once where none was for longer', () => {
     let now = 0n;
     const watch = createTailWatch(() => now, 100);
-    expect(watch.isClosed('5')).toBe(false);
+    expect(watch.remainingMs()).toBe(100);
     now = ms(99);
-    expect(watch.isClosed('5')).toBe(false);
+    expect(watch.remainingMs()).toBe(1);
     now = ms(100);
-    expect(watch.isClosed('5')).toBe(true);
-    expect(watch.isClosed('9')).toBe(false);
-    now = ms(199);
-    expect(watch.isClosed('9')).toBe(false);
-    now = ms(200);
-    expect(watch.isClosed('9')).toBe(true);
+    expect(watch.remainingMs()).toBe(0);
+    watch.cut();
+    expect(watch.remainingMs()).toBe(100);
+    now = ms(5_000);
+    expect(watch.remainingMs()).toBe(0);
   });
 });
