@@ -1,9 +1,10 @@
 /** What every recorded session must show, whichever agent it was. */
 import path from 'node:path';
 import { expect } from 'vitest';
-import { accountFor, eventId, factsOf, verifyChain } from '#schemas';
+import { accountFor, factsOf, verifyChain } from '#schemas';
 import type { Analysis } from '../../query/timeline/analyse.ts';
 import type { FlatEvent } from '../../query/timeline/view.ts';
+import { ATTRIBUTED_MIN, attributed, callFaults, type Inside } from './measure.ts';
 import type { Scripted } from './script.ts';
 import type { RecordedRun } from './session.ts';
 
@@ -18,23 +19,11 @@ export function expectWhole({ events, stderr }: RecordedRun): void {
   expect(verifyChain(first, events)).toMatchObject({ verdict: 'intact', faults: [] });
 }
 
-/** Every scripted call and no other, each with its true outcome, without contradictions. */
+/** Every scripted call and no other, each as it truly went, by the kernel; no channel says otherwise. */
 export function expectCalls(story: Analysis, scripted: readonly Scripted[]): void {
-  const ids = (list: readonly { readonly id: string }[]) => list.map(({ id }) => id).sort();
-  expect(ids(story.calls)).toEqual(ids(scripted));
-  for (const { id, tool, outcome, command } of scripted) {
-    const call = story.calls.find((one) => one.id === id);
-    expect(call, id).toMatchObject({ tool, outcome, contradictions: [] });
-    expect(call?.command, id).toBe(command);
-  }
-}
-
-/** How each command truly ended, by the kernel; and no channel says otherwise. */
-export function expectExits(story: Analysis, scripted: readonly Scripted[]): void {
+  expect(callFaults(story, scripted)).toEqual([]);
   for (const { id, exitCode, command } of scripted) {
     if (exitCode === undefined || command === undefined) continue;
-    const call = story.calls.find((one) => one.id === id);
-    expect(call?.exitCode, id).toMatchObject({ code: exitCode, from: 'kernel' });
     for (const event of story.events)
       if (
         event.tool_call_id === id &&
@@ -69,36 +58,6 @@ export function expectEffects(
   }
 }
 
-/** An event of the kernel that happened inside a call, and which. */
-export interface Inside {
-  readonly event: FlatEvent;
-  readonly callId: string;
-}
-
-/**
- * What happened inside calls, by what the programs themselves carry: `keyOf` reads the call from
- * the environment that a program was started with, and children are their parents'. It is
- * independent of how Telltale attributes.
- */
-export function insideByKey(
-  events: readonly FlatEvent[],
-  keyOf: (exec: FlatEvent) => string | undefined,
-): readonly Inside[] {
-  const callOfPid = new Map<number, string>();
-  const inside: Inside[] = [];
-  for (const event of [...events].sort((a, b) => (a.ts < b.ts ? -1 : a.ts > b.ts ? 1 : 0))) {
-    if (event.pid === undefined || event.source !== 'seccomp') continue;
-    const own = event.kind === 'exec' ? keyOf(event) : undefined;
-    const callId = own ?? callOfPid.get(event.pid) ?? callOfPid.get(event.ppid ?? -1);
-    if (callId === undefined) continue;
-    callOfPid.set(event.pid, callId);
-    inside.push({ event, callId });
-  }
-  return inside;
-}
-
-const ATTRIBUTED_MIN = 0.99;
-
 /** At least 99 % of what happened inside calls is tied to its call, and nothing to another. */
 export function expectAttributed(
   story: Analysis,
@@ -106,43 +65,13 @@ export function expectAttributed(
   label: string,
   eventsMin: number,
 ): void {
-  const callOf = (event: FlatEvent) => story.attribution.get(eventId(event))?.toolCallId;
-  const text = ({ event }: Inside) =>
-    `${event.kind} ${event.argv ?? event.file_path ?? event.net_path}: ${callOf(event)}`;
-  const right = inside.filter(({ event, callId }) => callOf(event) === callId);
-  const wrong = inside.filter(
-    ({ event, callId }) => callOf(event) !== undefined && callOf(event) !== callId,
-  );
-  const share = right.length / inside.length;
+  const { right, wrong, left, share } = attributed(story, inside);
   console.info(
-    `${label}: ${story.events.length} events, ${right.length} of ${inside.length} kernel events inside calls attributed (${(share * 100).toFixed(2)} %), ${wrong.length} wrongly`,
+    `${label}: ${story.events.length} events, ${right} of ${inside.length} kernel events inside calls attributed (${(share * 100).toFixed(2)} %), ${wrong.length} wrongly`,
   );
   expect(inside.length).toBeGreaterThan(eventsMin);
-  expect(wrong.map(text)).toEqual([]);
-  const left = inside.filter((one) => !right.includes(one));
-  expect(share, left.slice(0, 10).map(text).join('\n')).toBeGreaterThanOrEqual(ATTRIBUTED_MIN);
-}
-
-/**
- * Two calls at one time, each of which writes its own letter only: no program of one may be tied to
- * the other.
- */
-export function expectApart(
-  story: Analysis,
-  calls: readonly (readonly [id: string, mark: string])[],
-) {
-  for (const [id, mark] of calls) {
-    const others = calls.filter(([other]) => other !== id).map(([, word]) => word);
-    const execs = causedBy(story, id).filter((event) => event.kind === 'exec');
-    const shells = execs.filter((event) => event.argv?.some((word) => word.includes(mark)));
-    expect(shells.length, id).toBeGreaterThan(0);
-    const wrong = execs.filter((event) =>
-      event.argv?.some((word) => others.some((other) => word.includes(other))),
-    );
-    expect(wrong, id).toEqual([]);
-    const sleeps = execs.filter((event) => path.basename(event.exe ?? '') === 'sleep');
-    expect(sleeps, id).toHaveLength(1);
-  }
+  expect(wrong).toEqual([]);
+  expect(share, left.slice(0, 10).join('\n')).toBeGreaterThanOrEqual(ATTRIBUTED_MIN);
 }
 
 const KILLED = 128 + 9;

@@ -6,15 +6,12 @@ import { createHash } from 'node:crypto';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type Analysis, analyse } from '../../query/timeline/analyse.ts';
 import {
-  expectApart,
   expectAttributed,
   expectCalls,
   expectEffects,
-  expectExits,
   expectKilled,
   expectModelFailure,
   expectWhole,
-  insideByKey,
 } from './checks.ts';
 import {
   ANSWER_MS,
@@ -33,6 +30,7 @@ import {
   SUBTASK,
 } from './claude.ts';
 import { neededAgent } from './install.ts';
+import { insideCalls } from './measure.ts';
 import { type AgentSession, recordAgent, runOf } from './session.ts';
 import { callsOf } from './steps.ts';
 
@@ -75,30 +73,11 @@ describe.skipIf('why' in found)('a Claude Code session', () => {
 
   it('has every call as it truly went', () => {
     expectCalls(story, scripted());
-    expectExits(story, scripted());
     expectEffects(story, scripted(), session.workspace);
   });
 
   it('attributes at least 99 % of what ran inside the calls, and nothing to the wrong call', () => {
-    const callOfSpan = new Map(
-      story.events.flatMap((event) =>
-        event.kind === 'tool.call' && event.source === 'otlp' && event.tool === undefined
-          ? [[event.span_id, event.tool_call_id] as const]
-          : [],
-      ),
-    );
-    const inside = insideByKey(story.events, (exec) =>
-      callOfSpan.get(exec.join_keys?.TRACEPARENT?.split('-')[2]),
-    );
-    const shells = scripted().filter((call) => call.exitCode !== undefined);
-    expect(new Set(inside.map(({ callId }) => callId))).toEqual(
-      new Set(shells.map(({ id }) => id)),
-    );
-    expectAttributed(story, inside, 'claude', 40);
-    expectApart(story, [
-      ['toolu_11_parallel', 'parallel-A'],
-      ['toolu_12_parallel', 'parallel-B'],
-    ]);
+    expectAttributed(story, insideCalls(story, scripted()), 'claude', 40);
   });
 
   it('tells the sub-agent’s doing with its parent', () => {

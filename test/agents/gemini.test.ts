@@ -5,15 +5,12 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type Analysis, analyse } from '../../query/timeline/analyse.ts';
 import {
-  expectApart,
   expectAttributed,
   expectCalls,
   expectEffects,
-  expectExits,
   expectKilled,
   expectModelFailure,
   expectWhole,
-  insideByKey,
 } from './checks.ts';
 import {
   FINAL,
@@ -27,6 +24,7 @@ import {
   yoloSteps,
 } from './gemini.ts';
 import { neededAgent } from './install.ts';
+import { insideCalls } from './measure.ts';
 import { type AgentSession, recordAgent, runOf } from './session.ts';
 import { callsOf } from './steps.ts';
 
@@ -63,27 +61,11 @@ describe.skipIf('why' in found)('a Gemini CLI session', () => {
 
   it('has every call as it truly went', () => {
     expectCalls(story, scripted());
-    expectExits(story, scripted());
     expectEffects(story, scripted(), session.workspace);
   });
 
   it('attributes at least 99 % of what ran inside the calls, and nothing to the wrong call', () => {
-    // Gemini CLI gives its programs no key; the scripted commands are told apart by their text.
-    const shells = scripted().filter((call) => call.exitCode !== undefined);
-    const inside = insideByKey(
-      story.events,
-      (exec) =>
-        shells.find(({ command: text }) => exec.argv?.some((word) => word.includes(String(text))))
-          ?.id,
-    );
-    expect(new Set(inside.map(({ callId }) => callId))).toEqual(
-      new Set(shells.map(({ id }) => id)),
-    );
-    expectAttributed(story, inside, 'gemini', 40);
-    expectApart(story, [
-      ['run_shell_command__fc_11', 'parallel-A'],
-      ['run_shell_command__fc_12', 'parallel-B'],
-    ]);
+    expectAttributed(story, insideCalls(story, scripted()), 'gemini', 40);
   });
 
   it('has who approved, prompt and answer', () => {

@@ -32,6 +32,10 @@ function versionIn(file: string, name: string): string | undefined {
   }
 }
 
+/** The version that is pinned. */
+export const agentVersion = (agent: AgentName): string | undefined =>
+  versionIn(wanted, CLIS[agent][0]);
+
 /** A program of the agent's own name: recorders know an agent by it. */
 function linkCommand(dir: string, agent: AgentName, program: string): string {
   const bin = path.join(dir, 'bin');

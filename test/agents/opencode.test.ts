@@ -5,17 +5,15 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type Analysis, analyse } from '../../query/timeline/analyse.ts';
 import {
-  expectApart,
   expectAttributed,
   expectCalls,
   expectEffects,
-  expectExits,
   expectKilled,
   expectModelFailure,
   expectWhole,
-  insideByKey,
 } from './checks.ts';
 import { neededAgent } from './install.ts';
+import { insideCalls } from './measure.ts';
 import {
   auto,
   autoSteps,
@@ -60,21 +58,11 @@ describe.skipIf('why' in found)('an opencode session', () => {
 
   it('has every call as it truly went', () => {
     expectCalls(story, scripted());
-    expectExits(story, scripted());
     expectEffects(story, scripted(), session.workspace);
   });
 
   it('attributes at least 99 % of what ran inside the calls, and nothing to the wrong call', () => {
-    const inside = insideByKey(story.events, (exec) => exec.join_keys?.TELLTALE_TOOL_CALL_ID);
-    const shells = scripted().filter((call) => call.exitCode !== undefined);
-    expect(new Set(inside.map(({ callId }) => callId))).toEqual(
-      new Set(shells.map(({ id }) => id)),
-    );
-    expectAttributed(story, inside, 'opencode', 40);
-    expectApart(story, [
-      ['call_11', 'parallel-A'],
-      ['call_12', 'parallel-B'],
-    ]);
+    expectAttributed(story, insideCalls(story, scripted()), 'opencode', 40);
   });
 
   it('tells the sub-agent’s doing with its parent, in the turn of its parent', () => {

@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { startCompletions } from './model/completions.ts';
+import { ROUNDS_OF_CALLS } from './parallel.ts';
 import type { Scripted } from './script.ts';
 import type { Agent, Place } from './session.ts';
 import { play, SECOND, type Step, say, shell, step, think, together } from './steps.ts';
@@ -155,5 +156,13 @@ const bare =
 /** The call kills the agent that made it. */
 export const KILLER = bash('call_killer', 'echo before; kill -9 $PPID; sleep 1', 0);
 export const killed = bare([KILLER]);
+/** Calls at the same time. */
+export const parallelSteps: readonly Step[] = [
+  ...ROUNDS_OF_CALLS.map((round) =>
+    together(...round.map(({ mark, command }) => bash(`call_${mark}`, command, 0))),
+  ),
+  say(FINAL),
+];
+export const parallel = bare(parallelSteps);
 /** The model refuses every request. */
 export const failing = bare({ status: 400 });

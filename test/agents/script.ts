@@ -53,12 +53,13 @@ const other = (id: string, name: string, args: object): Item => ({
 export const FINAL = 'All done: add() fixed, todo recorded, connectivity checked.';
 export const PROMPT = 'Fix add() in app.py, record a todo, then check connectivity. Ω';
 
-interface Step {
+export interface Step {
   readonly items: readonly Item[];
   readonly calls: readonly Scripted[];
 }
 
-function run(
+/** A shell command. */
+export function run(
   id: string,
   command: string,
   exitCode: number,
@@ -69,9 +70,10 @@ function run(
   return { items: [shell(id, command)], calls: [call] };
 }
 
-const both = (a: Step, b: Step): Step => ({
-  items: [...a.items, ...b.items],
-  calls: [...a.calls, ...b.calls],
+/** Several steps as one: their calls run at the same time. */
+export const together = (...steps: readonly Step[]): Step => ({
+  items: steps.flatMap(({ items }) => items),
+  calls: steps.flatMap(({ calls }) => calls),
 });
 
 /** The steps of the model, and the calls that they hold. `network` is whether the sandbox has one. */
@@ -112,7 +114,7 @@ export function scriptOf({ outside, target }: Places): readonly Step[] {
       programs: ['curl'],
     }),
     run('call_09_outside', `echo pwned > ${outside}`, 1),
-    both(
+    together(
       run('call_10_parallel', 'echo parallel-A; sleep 0.3', 0, { programs: ['sleep'] }),
       run('call_11_parallel', 'echo parallel-B; sleep 0.3', 0, { programs: ['sleep'] }),
     ),

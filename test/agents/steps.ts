@@ -48,7 +48,8 @@ export const say = (...texts: readonly string[]): Step => ({
 
 export const think = (text: string): Step => ({ parts: [{ type: 'thinking', text }], calls: [] });
 
-export const callsOf = (steps: readonly Step[]): readonly Scripted[] =>
+/** The calls that steps hold, whatever the words of the model's interface. */
+export const callsOf = (steps: readonly Pick<Step, 'calls'>[]): readonly Scripted[] =>
   steps.flatMap(({ calls }) => calls);
 
 /** What a sub-agent is asked, and does. */
