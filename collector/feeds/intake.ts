@@ -22,11 +22,11 @@ export function createIntake({ format, own, sink }: IntakeDeps) {
     reason: `${fact.reason}; of the whole host, so how many are this session's is not known`,
     ...(fact.hostCount === undefined ? {} : { attrs: { host_events: String(fact.hostCount) } }),
   });
-  const take = (line: string): readonly Draft[] => {
+  const take = (line: unknown): readonly Draft[] => {
     counts.lines++;
     let fact: FeedFact | undefined;
     try {
-      fact = format.read(readJson(line));
+      fact = format.read(typeof line === 'string' ? readJson(line) : line);
     } catch {
       fact = undefined;
     }
@@ -43,7 +43,7 @@ export function createIntake({ format, own, sink }: IntakeDeps) {
       scope = next;
       probe = isProbe ? [] : undefined;
     },
-    async lines(lines: readonly string[]) {
+    async lines(lines: readonly unknown[]) {
       const drafts = lines.flatMap(take);
       if (probe !== undefined) probe.push(...drafts);
       else if (drafts.length > 0) await sink(drafts);

@@ -1,16 +1,18 @@
 /**
  * Where a feed's lines come from: a file that grows (from its present end on), a socket that the
- * sensor connects to, or standard input. Lines wait for whoever takes them.
+ * sensor connects to, gVisor's sink, or standard input. Lines wait for whoever takes them.
  */
 import fs from 'node:fs';
 import net from 'node:net';
 import type { Readable } from 'node:stream';
 import type { Clock } from '#schemas';
 import { createTail, TAIL_DEFAULTS } from '../agents/tail.ts';
+import { gvisorSink } from './gvisor-sink.ts';
 
 export type FeedPlace =
   | { readonly from: 'file'; readonly path: string }
   | { readonly from: 'unix'; readonly path: string }
+  | { readonly from: 'gvisor'; readonly path: string }
   | { readonly from: 'stdin'; readonly stream: Readable };
 
 export interface Source {
@@ -25,8 +27,8 @@ export interface Source {
 }
 
 export interface SourceEvents {
-  /** Takes whole lines, in order; what comes next waits for the promise. */
-  lines(lines: readonly string[]): Promise<void>;
+  /** Takes whole lines or messages, in order; what comes next waits for the promise. */
+  lines(lines: readonly unknown[]): Promise<void>;
   /** Nothing comes any more, and nobody asked for that. */
   ended(reason: string): void;
 }
@@ -162,5 +164,6 @@ function stdinSource(stream: Readable, on: SourceEvents): Source {
 
 export function openSource(place: FeedPlace, clock: Clock, on: SourceEvents): Source {
   if (place.from === 'file') return fileSource(place.path, clock, on);
+  if (place.from === 'gvisor') return gvisorSink(place.path, clock, on);
   return place.from === 'unix' ? unixSource(place.path, on) : stdinSource(place.stream, on);
 }
