@@ -72,6 +72,12 @@ export function attrsOf(...parts: readonly (Loose | undefined)[]): Loose | undef
 export const sha256Of = (text: string): string =>
   createHash('sha256').update(text, 'utf8').digest('hex');
 
+/** What tells a tool's definition from a later one of the same name: a digest of what the model is told. */
+export function definitionAttrs(description: unknown): Loose | undefined {
+  const text = textOf(description);
+  return text === undefined ? undefined : { tool_definition_sha256: sha256Of(text) };
+}
+
 /** The version of a policy that has none of its own: a digest of its text. */
 export const policyVersion = (policy: unknown): string =>
   sha256Of(JSON.stringify(policy)).slice(0, 16);

@@ -7,7 +7,7 @@
 import type { Draft } from '#schemas';
 import { jsonIn } from '../json.ts';
 import type { Adapter, Mapped, Prepared, Setup } from './adapter.ts';
-import { attrsOf } from './calls.ts';
+import { attrsOf, definitionAttrs } from './calls.ts';
 import { isObject, type Loose, logTimeNs, pick, reported, textOf, uintOf } from './draft.ts';
 import type { Attributes, LogRecord, Span, Value } from './otlp/shape.ts';
 
@@ -120,7 +120,11 @@ function toolCall(span: Span): readonly Draft[] {
       arguments: asText(a['gen_ai.tool.call.arguments']),
       command: textOf(a['telltale.command']) ?? commandOf(a['gen_ai.tool.call.arguments']),
       mcp_server: textOf(a['telltale.mcp_server']),
-      attrs: attrsOf(pick(a, ['gen_ai.tool.type']), agentAttrs(a)),
+      attrs: attrsOf(
+        pick(a, ['gen_ai.tool.type']),
+        definitionAttrs(a['gen_ai.tool.description']),
+        agentAttrs(a),
+      ),
     }),
     reported('tool.result', SOURCE, {
       ...envelopeOf(span, ts),

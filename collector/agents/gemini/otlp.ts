@@ -5,7 +5,7 @@
 import type { Draft } from '#schemas';
 import { jsonIn } from '../../json.ts';
 import type { Mapped } from '../adapter.ts';
-import { approvalOf, attrsOf, callOf, subagentAttrs } from '../calls.ts';
+import { approvalOf, attrsOf, callOf, definitionAttrs, subagentAttrs } from '../calls.ts';
 import {
   before,
   isObject,
@@ -249,6 +249,7 @@ export function mapGeminiSpan(span: Span, state: GeminiState): Mapped {
       tool: textOf(a['gen_ai.tool.name']),
       trace_id: traceId,
       span_id: spanId,
+      attrs: definitionAttrs(a['gen_ai.tool.description']),
     }),
   ];
 }
