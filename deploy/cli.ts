@@ -21,7 +21,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   run: {
     summary: 'record a session; exits with the command’s code',
     usage:
-      'run [--agent NAME] [--sensor auto|seccomp|ptrace|feed|none] [--feed falco|tetragon:FILE|unix:SOCKET|-] [--secret PATH] [--redact FILE] [--content full|hash|none] [--egress FILE [--resolver IP:PORT]] [--to URL|kafka://HOST:PORT,…] [--tenant NAME] -- COMMAND …',
+      'run [--agent NAME] [--sensor auto|seccomp|ptrace|feed|none] [--feed falco|tetragon|gvisor:FILE|unix:SOCKET|-] [--secret PATH] [--redact FILE] [--content full|hash|none] [--egress FILE [--resolver IP:PORT]] [--to URL|kafka://HOST:PORT,…] [--tenant NAME] -- COMMAND …',
     load: async () => (await import('./commands/run.ts')).run,
   },
   timeline: {
@@ -148,7 +148,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
   doctor: {
     summary: 'what works here and what to do next: kernel, sensor, disks, keys, store, brokers',
-    usage: 'doctor [--store URL] [--kafka HOST:PORT,…] [--data DIR] [--json]',
+    usage:
+      'doctor [--store URL] [--kafka HOST:PORT,…] [--data DIR] [--feed falco|tetragon|gvisor:PLACE] [--json]',
     load: async () => (await import('./commands/doctor.ts')).doctor,
   },
 };

@@ -6,6 +6,7 @@ import { lookAtFiles } from '../doctor/files.ts';
 import { lookAtKafka } from '../doctor/kafka.ts';
 import { lookAtMachine } from '../doctor/machine.ts';
 import { lookAtStore } from '../doctor/store.ts';
+import { type FeedOption, feedOf } from '../feed.ts';
 import { KAFKA_FLAGS, kafkaSecurity } from '../kafka/security.ts';
 import { brokers, dataDir, spoolDir, storeUrl } from '../settings.ts';
 
@@ -17,13 +18,15 @@ export interface DoctorOptions {
   readonly security?: KafkaSecurity;
   readonly data?: string;
   readonly spool: string;
+  /** The output of a host's sensor, in place of one of our own. */
+  readonly feed?: FeedOption;
 }
 
 /** All that can be looked at here, one after the other. */
 export async function examine(options: DoctorOptions): Promise<readonly Check[]> {
-  const { store, kafka, security = {}, spool, data = dataDir() } = options;
+  const { store, kafka, security = {}, spool, data = dataDir(), feed } = options;
   return [
-    ...(await lookAtMachine(spool)),
+    ...(await lookAtMachine(spool, feed)),
     ...(await lookAtFiles(data, spool)),
     ...(store === undefined || store.startsWith('chdb:') ? [] : await lookAtStore(store)),
     ...(kafka === undefined ? [] : await lookAtKafka(kafka, security)),
@@ -43,6 +46,7 @@ export async function doctor(args: string[]): Promise<number> {
       store: { type: 'string' },
       kafka: { type: 'string' },
       data: { type: 'string' },
+      feed: { type: 'string' },
       json: { type: 'boolean', default: false },
       ...KAFKA_FLAGS,
     },
@@ -53,6 +57,7 @@ export async function doctor(args: string[]): Promise<number> {
     security: kafkaSecurity(values),
     data: values.data ?? dataDir(),
     spool: spoolDir(),
+    ...(values.feed === undefined ? {} : { feed: feedOf(values.feed) }),
   });
   process.stdout.write(values.json ? `${JSON.stringify(checks)}\n` : checks.map(lineOf).join(''));
   return checks.every(({ level }) => level !== 'fail') ? 0 : 1;

@@ -4,9 +4,11 @@ import os from 'node:os';
 import path from 'node:path';
 import type { Draft } from '#schemas';
 import { systemDisk } from '../../collector/disk.ts';
+import { createFeed } from '../../collector/feeds/feed.ts';
 import { createLadder } from '../../collector/sensors/ladder.ts';
 import { abandonedStreams } from '../../collector/spool.ts';
-import { createClock } from '../process/clock.ts';
+import type { FeedOption } from '../feed.ts';
+import { createClock, systemRandom } from '../process/clock.ts';
 import { nativeHelper } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
 import { type Check, check, type Look, silent, warn, within } from './check.ts';
@@ -14,6 +16,8 @@ import { type Check, check, type Look, silent, warn, within } from './check.ts';
 const NODE_MAJOR_MIN = 20;
 const NODE_MINOR_MIN = 19;
 const SENSOR_MS_MAX = 20_000;
+/** A feed comes late: it is waited for twice, for its first line and for the probe. */
+const FEED_MS_MAX = 45_000;
 
 function nodeVersion(): string {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -22,10 +26,19 @@ function nodeVersion(): string {
   return process.version;
 }
 
-/** Runs `true` under the real sensor: its self-check says what it covers. */
-async function sensor(): Promise<Look> {
+/**
+ * Runs `true` under the real sensor, or under a feed of the host's: its self-check says what it
+ * covers. Where a feed shows nothing, the rung that a recording would fall back to is looked at.
+ */
+async function sensor(feed?: FeedOption): Promise<Look> {
   const seen: Draft[] = [];
-  const ladder = createLadder({ log: silent, clock: createClock(), native: nativeHelper() });
+  const ports = { log: silent, clock: createClock() };
+  const joined = { ...ports, random: systemRandom, joinKeys: [] };
+  const ladder = createLadder({
+    ...ports,
+    native: nativeHelper(),
+    ...(feed === undefined ? {} : { feed: createFeed({ ...joined, ...feed }) }),
+  });
   const command = { argv: ['true'], env: { PATH: process.env.PATH ?? '' }, cwd: os.tmpdir() };
   const work = async () => {
     const running = await ladder.run(command, async (drafts) => {
@@ -34,7 +47,11 @@ async function sensor(): Promise<Look> {
     await running.exited;
     await running.stop();
   };
-  await within(work(), SENSOR_MS_MAX, 'the sensor gave no answer');
+  await within(
+    work(),
+    feed === undefined ? SENSOR_MS_MAX : FEED_MS_MAX,
+    'the sensor gave no answer',
+  );
   const sensors = seen.filter((draft) => draft.kind === 'sensor');
   const state = sensors.at(-1);
   const refused = sensors
@@ -43,7 +60,10 @@ async function sensor(): Promise<Look> {
   const runs = seen.filter((draft) => draft.kind === 'exec' && draft.outcome !== 'failure').length;
   if (state === undefined) throw new Error('it told no coverage');
   const words = `coverage ${state.coverage}${state.reason === undefined ? '' : `: ${state.reason}`}${refused.join('')}`;
-  if (state.coverage !== 'complete')
+  if (
+    state.coverage !== 'complete' ||
+    (feed !== undefined && state.sensor_name !== feed.format.source)
+  )
     return warn(
       words,
       'sessions recorded here say so in their assurance; collector/sensors/README.md has what each rung needs',
@@ -74,11 +94,15 @@ function spool(dir: string): Look {
 }
 
 /** All that can be looked at without a service. */
-export async function lookAtMachine(spoolDir: string): Promise<Check[]> {
+export async function lookAtMachine(spoolDir: string, feed?: FeedOption): Promise<Check[]> {
   return [
     await check('node', nodeVersion, 'install Node 20.19 or newer'),
     await check('kernel', () => `${os.type()} ${os.release()} ${os.arch()}`, ''),
-    await check('sensor', sensor, 'collector/sensors/README.md has what each rung needs'),
+    await check(
+      'sensor',
+      () => sensor(feed),
+      'collector/sensors/README.md has what each rung needs, collector/feeds/README.md each feed',
+    ),
     await check('spool', () => spool(spoolDir), 'make the folder writable, or give TELLTALE_SPOOL'),
     await check('embedded store', embedded, 'give a server with --store, or install chdb'),
   ];
