@@ -21,7 +21,7 @@ import {
 import { markWhole } from './content.ts';
 import { isUuid } from './cursor.ts';
 import { badInput, QueryError } from './errors.ts';
-import { type SessionHead, type SessionRow, sessionHead } from './render.ts';
+import { type SessionBounds, type SessionHead, type SessionRow, sessionHead } from './render.ts';
 import { type Runner, SESSION_LIMITS } from './run.ts';
 import { sessionPlan, sessionsPlan, streamsPlan } from './session-plan.ts';
 import type { Analysis } from './timeline/analyse.ts';
@@ -97,11 +97,11 @@ interface Recorded {
   readonly evidence: ReadonlyMap<string, readonly TelltaleEvent[]>;
 }
 
-async function recordedOf(run: Runner, id: string): Promise<Recorded> {
+async function recordedOf(run: Runner, id: string, bounds?: SessionBounds): Promise<Recorded> {
   const events: TelltaleEvent[] = [];
   const evidence = new Map<string, TelltaleEvent[]>();
   let characters = 0;
-  const plan = sessionEventsPlan(run.tenant, id, SESSION_EVENTS_MAX + 1);
+  const plan = sessionEventsPlan(run.tenant, id, SESSION_EVENTS_MAX + 1, bounds);
   const whole = hasScope(run.viewer, 'content');
   for await (const rows of run.evidence<Row>(plan))
     for (const row of rows) {
@@ -209,7 +209,7 @@ const BARE = { agent: '', host: '', user: '', streams: [], deadLetters: [] } as 
 
 /** The loads of one request. */
 export function createLoads(run: Runner): SessionLoads {
-  const recorded = once((id) => recordedOf(run, id));
+  const recorded = once(async (id) => recordedOf(run, id, (await head(id))?.bounds));
   const events = async (id: string) => (await recorded(id)).events;
   const streams = once((id) => streamsOf(run, id));
   const accounts = once((id) => accountsOf(run, id));
@@ -300,10 +300,14 @@ export function createLoads(run: Runner): SessionLoads {
 }
 
 /** The session that `id` names; `latest` is the one that began last. */
-export async function findSession(run: Runner, id: string): Promise<SessionHead | undefined> {
+export async function findSession(
+  run: Runner,
+  id: string,
+  loads: Pick<SessionLoads, 'head'> = createLoads(run),
+): Promise<SessionHead | undefined> {
   if (id !== 'latest') {
     if (!isUuid(id)) throw badInput('id: give a session’s UUID in lower case, or "latest"');
-    return createLoads(run).head(id);
+    return loads.head(id);
   }
   const [row] = await run.rows<SessionRow>(sessionsPlan(run.tenant, 1));
   return row === undefined ? undefined : sessionHead(row);

@@ -10,6 +10,15 @@ export interface SessionRow extends Row {
   readonly agent_name: string;
   readonly host_name: string;
   readonly user_name: string;
+  /** Of one session that is asked for by its id. */
+  readonly lowest?: string;
+  readonly highest?: string;
+}
+
+/** Between which times all stored events of a session lie, both included; decimal nanoseconds. */
+export interface SessionBounds {
+  readonly lowestNs: string;
+  readonly highestNs: string;
 }
 
 /** A session as the list knows it; times in decimal nanoseconds. */
@@ -20,6 +29,8 @@ export interface SessionHead {
   readonly user: string;
   readonly startedNs: string;
   readonly endedNs: string;
+  /** Absent where nobody looked. */
+  readonly bounds?: SessionBounds;
 }
 
 export const sessionHead = (row: SessionRow): SessionHead => ({
@@ -29,6 +40,9 @@ export const sessionHead = (row: SessionRow): SessionHead => ({
   user: row.user_name,
   startedNs: row.started,
   endedNs: row.ended,
+  ...(row.lowest === undefined || row.highest === undefined
+    ? {}
+    : { bounds: { lowestNs: row.lowest, highestNs: row.highest } }),
 });
 
 /**

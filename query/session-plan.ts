@@ -1,7 +1,7 @@
 /** Sessions and their streams -> the statements that read them. */
 import type { SessionPlace } from './cursor.ts';
 import { equals, has, ns, ofSession, TIME64 } from './plan.ts';
-import { condition, RECORDED, type ScopedSql, select } from './sql.ts';
+import { condition, RECORDED, type ScopedSql, SEEN_STREAM, select } from './sql.ts';
 
 export interface SessionFilter {
   readonly agent?: string | null | undefined;
@@ -59,13 +59,24 @@ export function sessionsPlan(
   });
 }
 
-/** One session, as `sessionsPlan` gives it. */
+/**
+ * One session, as `sessionsPlan` gives it, and between which times all of its events lie, those of
+ * streams that the reader does not see as well.
+ */
 export const sessionPlan = (tenant: string, id: string): ScopedSql =>
   select(tenant, {
-    columns: SESSION_COLUMNS,
-    from: 'streams',
+    columns: [
+      'toString(session_id) AS id',
+      `${ns(`minIf(first_ts, ${SEEN_STREAM})`)} AS started`,
+      `${ns(`maxIf(last_ts, ${SEEN_STREAM})`)} AS ended`,
+      ...['agent', 'host', 'user'].map((name) => `maxIf(${name}, ${SEEN_STREAM}) AS ${name}_name`),
+      `${ns('min(first_ts)')} AS lowest`,
+      `${ns('max(last_ts)')} AS highest`,
+    ].join(', '),
+    from: 'bounds',
     where: [ofSession(id)],
     groupBy: 'session_id',
+    having: [condition(`max(${SEEN_STREAM})`, { journal: 0 })],
     limit: 1,
   });
 

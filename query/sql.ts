@@ -34,6 +34,8 @@ import {
 export const TABLES = {
   events: EVENTS_TABLE,
   streams: STREAMS_TABLE,
+  /** All streams, the journal's as well: only for when a session's events are at all. */
+  bounds: STREAMS_TABLE,
   dead: DEAD_TABLE,
   replays: REPLAYS_TABLE,
   erasures: ERASURES_TABLE,
@@ -65,10 +67,12 @@ const DERIVED: Partial<Record<TableName, Readonly<Record<string, string>>>> = {
 
 /** A stream of recorded things, and none of the service's own; see `schemas/table.ts`. */
 export const RECORDED = `sensed = 1 OR agent NOT IN (${JOURNAL_AGENTS.map((name) => `'${name}'`).join(', ')})`;
+/** What of `streams` its reader may see. */
+export const SEEN_STREAM = `{journal:UInt8} = 1 OR ${RECORDED}`;
 /** Rows that are not of the journal of accesses; a journal's stream holds nothing that was sensed. */
 const NO_JOURNAL: Partial<Record<TableName, string>> = {
   events: "{journal:UInt8} = 1 OR kind != 'access'",
-  streams: `{journal:UInt8} = 1 OR ${RECORDED}`,
+  streams: SEEN_STREAM,
 };
 /** Rows that are made of content, whole: without the scope they are not there. */
 const NO_CONTENT: Partial<Record<TableName, string>> = {

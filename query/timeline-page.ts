@@ -5,7 +5,7 @@ import { badInput } from './errors.ts';
 import type { EventFilter } from './event-filter.ts';
 import { has, pageSize } from './plan.ts';
 import { processScope } from './process-scope.ts';
-import { eventOf, type Known, type Page, placeOf } from './render.ts';
+import { eventOf, type Known, type Page, placeOf, type SessionHead } from './render.ts';
 import type { Runner } from './run.ts';
 import type { FlatEvent } from './timeline/view.ts';
 import { besidePlan, timelinePlan } from './timeline-plan.ts';
@@ -43,14 +43,15 @@ export function spanOf({ first, after, last, before }: PageArguments): Span {
  */
 export async function timelinePage(
   run: Runner,
-  session: string,
+  { id: session, bounds }: Pick<SessionHead, 'id' | 'bounds'>,
   args: PageArguments,
   filter: EventFilter | null | undefined,
   columns: readonly string[],
 ): Promise<Page<FlatEvent>> {
   const span = spanOf(args);
   const { size, backwards, after, before } = span;
-  const narrowing = { filter: filter ?? {}, scope: await processScope(run, session, filter) };
+  const scope = await processScope(run, session, filter);
+  const narrowing = { filter: filter ?? {}, scope, bounds };
   const plan = timelinePlan(run.tenant, session, size, narrowing, span, columns);
   const rows = await run.rows<Row>(plan);
   const more = rows.length > size;

@@ -101,8 +101,8 @@ SessionRef.implement({
         before: t.arg.string({ description: 'The cursor that the page ends before.' }),
         filter: t.arg({ type: EventFilterInput }),
       },
-      resolve: ({ id }, { filter, ...args }, { run }, info) =>
-        timelinePage(run, id, args, filter, columnsFor(info)),
+      resolve: (session, { filter, ...args }, { run }, info) =>
+        timelinePage(run, session, args, filter, columnsFor(info)),
     }),
   }),
 });
@@ -129,7 +129,8 @@ builder.queryFields((t) => ({
     nullable: true,
     description: 'One session, by its id; "latest" is the one that began last.',
     args: { id: t.arg.id({ required: true }) },
-    resolve: async (_root, { id }, { run }) => (await findSession(run, String(id))) ?? null,
+    resolve: async (_root, { id }, { run, loads }) =>
+      (await findSession(run, String(id), loads)) ?? null,
   }),
   event: t.field({
     type: EventRef,

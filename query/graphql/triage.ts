@@ -212,7 +212,7 @@ builder.queryFields((t) => ({
           ? undefined
           : await alertByFingerprint(run, String(fingerprint));
       if (alert === undefined && !session) return null;
-      const head = await findSession(run, String(session ?? alert?.session_id));
+      const head = await findSession(run, String(session ?? alert?.session_id), loads);
       if (head === undefined) return null;
       const { data, assessment, story } = await loads.whole(head);
       const focus = alert?.events.map(({ id }) => id) ?? [];
