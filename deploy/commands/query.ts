@@ -1,6 +1,5 @@
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import Fastify from 'fastify';
 import { registerQuery } from '../../query/server.ts';
 import { tokenLine } from '../access/credentials.ts';
 import { accessDir } from '../access/local.ts';
@@ -9,6 +8,7 @@ import { ACCESS_FLAGS, type AccessSettings, accessSettings } from '../access/set
 import { readTokens } from '../access/token-file.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts, UsageError } from '../process/lifecycle.ts';
+import { closeWeb, createWeb } from '../process/web.ts';
 import { DEFAULT_PORT, dataDir, portOf, storeUrl, tenant } from '../settings.ts';
 import { openServing } from '../stores/serving.ts';
 import { diskCheck, storeChecks } from '../telemetry/checks.ts';
@@ -55,7 +55,7 @@ export async function query(args: string[]): Promise<number> {
   const observed = await observeService('query', values.health, clock);
   const { log, telemetry } = observed;
   const store = telemetry.store(await openServing(url, log));
-  const app = Fastify({ logger: false, forceCloseConnections: true, ...tls });
+  const app = createWeb(tls);
   if (!LOOPBACK.has(host) && !('https' in tls)) log.warn('query.without_tls', { host });
   const ports = { store, log, meter: telemetry.meter, clock, random: systemRandom };
   const loopback = LOOPBACK.has(host);
@@ -75,7 +75,7 @@ export async function query(args: string[]): Promise<number> {
       process.stdout.write(tokenLine(access.token, values.data ?? dataDir()));
   };
   const stop = async () => {
-    await app.close();
+    await closeWeb(app);
     await access.stop();
   };
   const web = { start, stop };

@@ -1,6 +1,5 @@
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import Fastify from 'fastify';
 import {
   type Clock,
   type Log,
@@ -25,6 +24,7 @@ import { witnessOf } from '../evidence/keys.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts, UsageError } from '../process/lifecycle.ts';
 import { lockDir } from '../process/lock.ts';
+import { closeWeb, createWeb } from '../process/web.ts';
 import { portOf, storeUrl } from '../settings.ts';
 import { openStore } from '../stores/open.ts';
 import { awaitSchema } from '../stores/serving.ts';
@@ -131,7 +131,7 @@ export async function seal(args: string[]): Promise<number> {
   const { log, telemetry } = observed;
   const store = telemetry.store(await openStore(url, { log }));
   const shared = { store, log, meter: telemetry.meter, clock, random: systemRandom };
-  const app = Fastify({ logger: false, forceCloseConnections: true, ...serveTls(values) });
+  const app = createWeb(serveTls(values));
   try {
     const origin = values.origin;
     const folder = path.resolve(dir);
@@ -144,7 +144,7 @@ export async function seal(args: string[]): Promise<number> {
       const at = await app.listen({ host: values.host, port });
       process.stdout.write(`telltale seal serves ${at}${LOG_PREFIX}\nlog key: ${part.vkey}\n`);
     };
-    const web: Part = { start: listen, stop: () => app.close() };
+    const web: Part = { start: listen, stop: () => closeWeb(app) };
     const start = async () => {
       await awaitSchema(store, log);
       await part.start();

@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import Fastify, { type FastifyInstance } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import type { Log, Part, Store } from '#schemas';
 import { registerFrames } from '../../ingest/http.ts';
 import { createIngest } from '../../ingest/loop.ts';
@@ -21,6 +21,7 @@ import { registerEndpoint } from '../grafana/endpoint/serve.ts';
 import { migrate } from '../migrate.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts } from '../process/lifecycle.ts';
+import { closeWeb, createWeb } from '../process/web.ts';
 import {
   createDetection,
   type Detection,
@@ -101,7 +102,7 @@ export function createUp(options: UpOptions): Up {
     seal = await openSeal({ ...shared, origin: undefined, dir, witnesses });
     const rules = { folders: [], ...options.rules, fleetRules: true, queryUrl: () => url };
     detection = createDetection(rules, shared);
-    app = Fastify({ logger: false, forceCloseConnections: true });
+    app = createWeb();
     telemetry.requests(app);
     const ingest = createIngest({ ...shared, detect: tallied(detection.detect, meter) });
     refuseForeignFrames(app);
@@ -132,15 +133,15 @@ export function createUp(options: UpOptions): Up {
     url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
     access.publish(url);
     if (options.grafana !== undefined) {
-      grafana = Fastify({ logger: false, forceCloseConnections: true });
+      grafana = createWeb();
       await registerEndpoint(grafana, access.deps);
       grafanaUrl = await grafana.listen(options.grafana);
     }
   }
 
   async function stop(): Promise<void> {
-    await grafana?.close();
-    await app?.close();
+    const webs = [grafana, app].flatMap((web) => web ?? []);
+    await Promise.all(webs.map((web) => closeWeb(web)));
     await access?.stop();
     await detection?.stop();
     await seal?.stop();

@@ -1,6 +1,5 @@
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import Fastify from 'fastify';
 import {
   parseVerifierKey,
   SIGNATURE_COSIGNATURE_V1,
@@ -14,6 +13,7 @@ import { createWitness } from '../../ingest/seal/witness.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts, UsageError } from '../process/lifecycle.ts';
 import { lockDir } from '../process/lock.ts';
+import { closeWeb, createWeb } from '../process/web.ts';
 import { portOf } from '../settings.ts';
 import { diskCheck } from '../telemetry/checks.ts';
 import { healthOf, healthPart, observeService } from '../telemetry/service.ts';
@@ -72,7 +72,7 @@ export async function witness(args: string[]): Promise<number> {
     });
     const ports = { log, meter: telemetry.meter, clock };
     const service = await createWitness({ ...ports, files, key, previous, logs });
-    const app = Fastify({ logger: false, forceCloseConnections: true });
+    const app = createWeb();
     telemetry.requests(app);
     registerWitness(app, { witness: service, log });
     const start = async () => {
@@ -80,7 +80,7 @@ export async function witness(args: string[]): Promise<number> {
       process.stdout.write(`telltale witness serves ${at}\nwitness key: ${key.verifier.text}\n`);
     };
     const health = healthPart(observed, healthOf(observed, [diskCheck(dir)], clock));
-    await runParts([health, { start, stop: () => app.close() }], log);
+    await runParts([health, { start, stop: () => closeWeb(app) }], log);
   } finally {
     unlock();
   }
