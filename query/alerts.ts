@@ -96,7 +96,7 @@ const statesPlan = (tenant: string, fingerprints: readonly string[]): ScopedSql 
     columns: 'toString(fingerprint) AS id, argMax(state, changed_at) AS newest',
     from: 'alertStates',
     where: [
-      condition('has({ids:Array(String)}, toString(fingerprint))', { ids: fingerprints }),
+      condition('fingerprint IN {ids:Array(String)}', { ids: fingerprints }),
       condition("state NOT IN ('delivered', 'withdrawal_delivered')"),
     ],
     groupBy: 'fingerprint',
@@ -131,6 +131,22 @@ export async function alertPage(
 
 const FINGERPRINT = /^[0-9a-f]{32}$/;
 
+/**
+ * One alert by its fingerprint, by the index that the table has on it. In a select of its own, since
+ * behind the other one `fingerprint` is its text, which has no index.
+ */
+export const alertPlan = (tenant: string, fingerprint: string): ScopedSql =>
+  select(tenant, {
+    columns: ALERT_ROW,
+    from: select(tenant, {
+      columns: '*',
+      from: 'alerts',
+      where: [condition('fingerprint = {fingerprint:String}', { fingerprint })],
+    }),
+    orderBy: 'raised_ms DESC',
+    limit: 1,
+  });
+
 /** One alert; undefined where there is none. Throws `QueryError` for what is no fingerprint. */
 export async function alertByFingerprint(
   run: Runner,
@@ -138,13 +154,7 @@ export async function alertByFingerprint(
 ): Promise<StoredAlert | undefined> {
   if (!FINGERPRINT.test(fingerprint))
     throw badInput('alert: a fingerprint has 32 digits, 0-9 and a-f');
-  const plan = select(run.tenant, {
-    columns: ALERT_ROW,
-    from: 'alerts',
-    where: [condition('fingerprint = {fingerprint:String}', { fingerprint })],
-    orderBy: 'raised_at DESC',
-    limit: 1,
-  });
+  const plan = alertPlan(run.tenant, fingerprint);
   const [alert] = await storedAlerts(run, await run.rows<Row>(plan));
   return alert;
 }

@@ -109,6 +109,9 @@ const VerdictRef = builder.objectRef<Verdict>('ConnectionVerdict').implement({
     rule: t.exposeString('rule', { nullable: true }),
     reason: t.exposeString('reason', { nullable: true }),
     eventId: t.exposeID('eventId'),
+    enforced: t.exposeBoolean('enforced', {
+      description: 'False: the connection went round the egress proxy, and nobody held it up.',
+    }),
   }),
 });
 

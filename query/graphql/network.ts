@@ -43,7 +43,23 @@ export const DestinationRef = builder.objectRef<Destination>('Destination').impl
     verdicts: t.field({ type: [VerdictsRef], resolve: ({ verdicts }) => verdicts }),
     denied: t.expose('denied', { type: 'Long', description: 'Attempts that were denied.' }),
     madeThoughDenied: t.exposeBoolean('madeThoughDenied', {
-      description: 'A connection was made after a rule had said no, and no later one yes.',
+      description:
+        'A connection was made after a rule had said no, and no later one yes; or it went round the egress proxy against the policy.',
+    }),
+    proxied: t.expose('proxied', {
+      type: 'Long',
+      description:
+        'Requests through the egress proxy. The connect to the proxy that the kernel saw, the decision and the proxy’s own word on the end are one.',
+    }),
+    folded: t.expose('folded', {
+      type: 'Long',
+      description:
+        'Of these, connects to the proxy’s port that were put on this line by process and time; the others stand on a line of the proxy.',
+    }),
+    bypasses: t.expose('bypasses', {
+      type: 'Long',
+      description:
+        'Connections that went round the egress proxy: the policy speaks of them, and nobody enforced it.',
     }),
     seen: t.exposeBoolean('seen', { description: 'Whether the kernel showed it.' }),
     callIds: t.exposeStringList('callIds'),

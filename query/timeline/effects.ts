@@ -2,6 +2,7 @@
 import { eventId } from '#schemas';
 import type { Analysis } from './analyse.ts';
 import { type Attribution, UNATTRIBUTED } from './attribution.ts';
+import { isBypass } from './egress.ts';
 import { present } from './merge.ts';
 import type { Process } from './processes.ts';
 import { byTime, type FlatEvent, isSeen, roleOf } from './view.ts';
@@ -49,6 +50,8 @@ export interface Verdict {
   readonly rule?: string;
   readonly reason?: string;
   readonly eventId: string;
+  /** False: it was told of a connection that went round the egress proxy, and nobody held it up. */
+  readonly enforced: boolean;
 }
 
 export interface Connection {
@@ -186,6 +189,7 @@ export function verdictsOf(events: readonly FlatEvent[]): Verdicts {
     return {
       decision: rule.decision,
       eventId: eventId(rule),
+      enforced: !isBypass(rule),
       ...present({ by: rule.decided_by, rule: rule.rule, reason: rule.reason }),
     };
   };

@@ -6,6 +6,7 @@ import { countRanges, eventId, provesChange } from '#schemas';
 import { DRIFT_KINDS, type Drift } from './approvals/finding.ts';
 import type { Assessment } from './assess.ts';
 import type { Effects } from './effects.ts';
+import { isBypass } from './egress.ts';
 import { present, type ToolCall } from './merge.ts';
 import { standing } from './parked.ts';
 import type { CallItem, SessionData } from './story.ts';
@@ -21,6 +22,7 @@ export const FINDING_KINDS = [
   ...DRIFT_KINDS,
   'claim_unseen',
   'unclaimed',
+  'bypass',
   'contradiction',
   'alert',
   'unattributed',
@@ -43,6 +45,8 @@ const GAPS = new Set(kindsWith('gap_reason'));
 const ALERTS = new Set(kindsWith('alert_rule'));
 /** So many names are told in one finding. */
 const NAMES_MAX = 3;
+/** So many events of one finding of what went round the proxy. */
+const BYPASSES_MAX = 50;
 
 const few = (names: readonly string[]): string =>
   names.length <= NAMES_MAX
@@ -145,7 +149,7 @@ function* deniedButRan({ call, approvals, effects }: CallItem): Generator<Findin
 function* deniedButConnected(effects: Effects, callId?: string): Generator<Finding> {
   for (const connection of effects.connections) {
     if (connection.op !== 'connect' || connection.error !== undefined) continue;
-    if (connection.verdict?.decision !== 'deny') continue;
+    if (connection.verdict?.decision !== 'deny' || !connection.verdict.enforced) continue;
     yield {
       kind: 'denied_but_ran',
       severity: 'high',
@@ -153,6 +157,35 @@ function* deniedButConnected(effects: Effects, callId?: string): Generator<Findi
       ns: connection.firstNs,
       ...present({ callId }),
       eventIds: [connection.verdict.eventId],
+    };
+  }
+}
+
+/** Connections round the egress proxy, of one call and one decision together. */
+function* bypasses({ events, attribution }: Assessment['analysis']): Generator<Finding> {
+  const groups = new Map<string, FlatEvent[]>();
+  for (const event of events) {
+    if (!isBypass(event)) continue;
+    const call = event.tool_call_id ?? attribution.get(eventId(event))?.toolCallId;
+    const key = JSON.stringify([call ?? null, event.decision]);
+    groups.set(key, [...(groups.get(key) ?? []), event]);
+  }
+  for (const [key, group] of groups) {
+    const [callId, decision] = JSON.parse(key) as [string | null, string];
+    // Looking a name up points datagram sockets at each of its addresses, without a word sent.
+    const sent = group.some(({ attrs }) => attrs?.transport === 'tcp');
+    const peers = [...new Set(group.map(({ net_host, net_ip }) => net_host ?? net_ip ?? ''))];
+    const rules = [...new Set(group.flatMap(({ rule }) => rule ?? []))];
+    const denied = decision === 'deny';
+    yield {
+      kind: 'bypass',
+      severity: denied && sent ? 'high' : denied || sent ? 'medium' : 'info',
+      text: `${callId === null ? '' : `call ${callId}: `}${many(group.length, 'connection')} went round the egress proxy, to ${few(peers)}; the policy would ${decision}${rules.length === 0 ? '' : ` (${few(rules)})`}, and nobody enforced it`,
+      ns: group[0]?.ts ?? '',
+      ...present({ callId: callId ?? undefined }),
+      eventIds: group.slice(0, BYPASSES_MAX).map(eventId),
+      method: 'egress',
+      confidencePct: 95,
     };
   }
 }
@@ -236,6 +269,7 @@ export function findingsOf(
     ...ofEvents(assessment.analysis.events),
     ...assessment.drift().map(ofDrift),
     ...assessment.claims(),
+    ...bypasses(assessment.analysis),
     ...calls.flatMap((item) => [
       ...deniedButRan(item),
       ...deniedButConnected(item.effects, item.call.id),

@@ -2,9 +2,13 @@
  * The network ledger: what was reached, by destination. A destination is a host and a port; an
  * address that only one host was seen under counts as that host. Names that were looked up and
  * never connected to have a line of their own: a question to a resolver carries data as well.
+ *
+ * A request through the egress proxy stands on the line of where it led, once: the connect to the proxy
+ * that the kernel saw, the decision and the proxy's own word are one passage, and counted in `proxied`.
  */
 import { eventId } from '#schemas';
 import type { Analysis } from './analyse.ts';
+import { isBypass, type Passage, passagesOf } from './egress.ts';
 import { present } from './merge.ts';
 import { type FlatEvent, isSeen, roleOf } from './view.ts';
 
@@ -42,8 +46,14 @@ export interface Destination {
   readonly verdicts: readonly Verdicts[];
   /** Attempts that a rule, the sandbox or the peer denied. */
   readonly denied: number;
-  /** A connection was made after a rule had said no, and no later one yes. */
+  /** A connection was made after a rule had said no, and no later one yes; or round the proxy. */
   readonly madeThoughDenied: boolean;
+  /** Requests through the egress proxy; all that is told of one counts as one. */
+  readonly proxied: number;
+  /** Connects to the proxy, as the kernel saw them, that stand on this line and not on the proxy's. */
+  readonly folded: number;
+  /** Connections that went round the egress proxy: the policy spoke of them, and nobody enforced it. */
+  readonly bypasses: number;
   /** Whether the kernel showed it, rather than only a channel's words. */
   readonly seen: boolean;
   readonly callIds: readonly string[];
@@ -80,6 +90,9 @@ class Line {
     bytesIn: 0,
     bytesOut: 0,
     denied: 0,
+    proxied: 0,
+    folded: 0,
+    bypasses: 0,
     unattributed: 0,
     eventCount: 0,
   };
@@ -123,8 +136,28 @@ class Line {
     const rule = event.rule ?? event.decided_by;
     if (rule !== undefined) listed(sum.rules, rule);
     if (sum.eventIds.length < LISTED_MAX) sum.eventIds.push(eventId(event));
+    if (isBypass(event)) {
+      this.counts.bypasses++;
+      if (decision === 'deny') this.madeThoughDenied = true;
+      return;
+    }
     if (decision === 'deny') this.counts.denied++;
     this.#ruled = decision;
+  }
+
+  /** A decision of the egress proxy; one that let through what has no end yet is a connection. */
+  passed({ decision, end }: Passage): void {
+    this.counts.proxied++;
+    if (decision.decision === 'allow' && end === undefined) this.counts.connects++;
+  }
+
+  /** The connect to the proxy, which was for this destination. */
+  folds(event: FlatEvent, callId: string | undefined): void {
+    // The address is the proxy's.
+    const { net_ip: _, ...rest } = event;
+    this.#note(rest, callId);
+    this.counts.folded++;
+    this.seen = true;
   }
 
   /** Something that was done with it. */
@@ -188,6 +221,12 @@ const isNetwork = (event: FlatEvent): boolean =>
   event.net_op !== undefined ||
   (roleOf(event) === 'policy' && (event.net_host !== undefined || event.net_ip !== undefined));
 
+/** Where an event belongs: its own host, or the one that its address was seen under. */
+const peerOf = (
+  { net_host, net_ip, net_port, net_path }: FlatEvent,
+  hostOf: (ip: string | undefined) => string | undefined,
+) => present({ net_ip, net_port, net_path, net_host: net_host ?? hostOf(net_ip) });
+
 /** The destinations of a session, by their first event. */
 export function networkOf(analysis: Analysis): Destination[] {
   const events = analysis.events.filter(isNetwork);
@@ -204,10 +243,11 @@ export function networkOf(analysis: Analysis): Destination[] {
     return line;
   };
   const lookups = new Map<string, FlatEvent[]>();
+  const passages = passagesOf(analysis.events);
   for (const event of events) {
     const callId = analysis.attribution.get(eventId(event))?.toolCallId ?? event.tool_call_id;
-    const { net_ip, net_port, net_path, net_op } = event;
-    if (net_op === 'dns') {
+    const { net_ip, net_port } = event;
+    if (event.net_op === 'dns') {
       // The address is the resolver's, the name is what was asked.
       const resolver = present({ net_ip: net_ip ?? 'resolver', net_port });
       lineOf(resolver).done(event, callId);
@@ -216,10 +256,17 @@ export function networkOf(analysis: Analysis): Destination[] {
         lookups.set(name, [...(lookups.get(name) ?? []).slice(0, LISTED_MAX), event]);
       continue;
     }
-    const net_host = event.net_host ?? hostOf(net_ip);
-    const line = lineOf(present({ net_ip, net_port, net_path, net_host }));
-    if (roleOf(event) === 'policy') line.ruled(event, callId);
-    else line.done(event, callId);
+    const passage = passages.of.get(eventId(event));
+    if (passage?.connect === event) {
+      lineOf(peerOf(passage.decision, hostOf)).folds(event, callId);
+      continue;
+    }
+    const line = lineOf(peerOf(event, hostOf));
+    if (roleOf(event) !== 'policy') line.done(event, callId);
+    else {
+      line.ruled(event, callId);
+      if (passage !== undefined) line.passed(passage);
+    }
   }
   const reached = new Set([...lines.values()].flatMap(({ host }) => host?.toLowerCase() ?? []));
   for (const [name, asked] of lookups)
