@@ -52,33 +52,37 @@ function areaUnderCurve(negatives: readonly number[], positives: readonly number
   return wins.reduce((sum, one) => sum + one, 0) / (negatives.length * positives.length);
 }
 
-const { values } = parseArgs({ options: { data: { type: 'string' } } });
-if (values.data === undefined || !fs.existsSync(values.data)) {
-  process.stderr.write('usage: baseline.ts --data DIR, the folder ADFA-LD of the data set\n');
-  process.exit(2);
+/** What the model makes of the data set in the folder `data`, and what a step costs. */
+export async function measureBaseline(data: string) {
+  const part = (name: string) => traces(path.join(data, name));
+  const training = part('Training_Data_Master');
+  const validation = part('Validation_Data_Master');
+  const attack = part('Attack_Data_Master');
+  const model = createBaseline();
+  for (const trace of training) model.learn(trace);
+  let scores: number[][] = [];
+  const judged = [...validation, ...attack].reduce((sum, { length }) => sum + length, 0);
+  const micros = await cpuMicrosEach(judged, () => {
+    scores = [validation, attack].map((list) => list.map((trace) => scoreOf(model, trace)));
+  });
+  const [ordinary = [], hostile = []] = scores;
+  return {
+    training: training.length,
+    validation: validation.length,
+    attack: attack.length,
+    ngrams: [...model.counts()].length,
+    dropped: model.dropped,
+    auc: round(areaUnderCurve(ordinary, hostile), 4),
+    micros_a_step: round(micros, 2),
+  };
 }
-const part = (name: string) => traces(path.join(values.data as string, name));
-const [training, validation, attack] = [
-  part('Training_Data_Master'),
-  part('Validation_Data_Master'),
-  part('Attack_Data_Master'),
-];
-const model = createBaseline();
-for (const trace of training) model.learn(trace);
-let scores: number[][] = [];
-const judged = [...validation, ...attack].reduce((sum, { length }) => sum + length, 0);
-const micros = await cpuMicrosEach(judged, () => {
-  scores = [validation, attack].map((list) => list.map((trace) => scoreOf(model, trace)));
-});
-const [ordinary = [], hostile = []] = scores;
-const result = {
-  bench: 'baseline adfa-ld',
-  training: training.length,
-  validation: validation.length,
-  attack: attack.length,
-  ngrams: [...model.counts()].length,
-  dropped: model.dropped,
-  auc: round(areaUnderCurve(ordinary, hostile), 4),
-  micros_a_step: round(micros, 2),
-};
-process.stdout.write(`${JSON.stringify(result)}\n`);
+
+if (process.argv[1] === import.meta.filename) {
+  const { values } = parseArgs({ options: { data: { type: 'string' } } });
+  if (values.data === undefined || !fs.existsSync(values.data)) {
+    process.stderr.write('usage: baseline.ts --data DIR, the folder ADFA-LD of the data set\n');
+    process.exit(2);
+  }
+  const result = { bench: 'baseline adfa-ld', ...(await measureBaseline(values.data)) };
+  process.stdout.write(`${JSON.stringify(result)}\n`);
+}

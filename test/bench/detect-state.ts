@@ -15,7 +15,7 @@ import {
   type TelltaleEvent,
 } from '#schemas';
 import { cpuMicrosEach, round } from './ingest/measure.ts';
-import { madeSession } from './workload.ts';
+import { madeSession, withApprovals } from './workload.ts';
 
 const TEMPLATES = 60;
 const BATCH = 500;
@@ -54,10 +54,19 @@ function* second(lines: readonly string[][], sessions: number, at: number) {
   }
 }
 
-/** Megabytes that the engine and its lineage hold, and the CPU time of both. */
-export async function measureState(rules: readonly Rule[], sessions: number, seconds: number) {
+/**
+ * Megabytes that the engine and its lineage hold, and the CPU time of both. With `approvals` each
+ * tool call is asked for and decided, which opens a match of rules about approvals.
+ */
+export async function measureState(
+  rules: readonly Rule[],
+  sessions: number,
+  seconds: number,
+  approvals = false,
+) {
+  const change = approvals ? withApprovals : undefined;
   const recorded = await Promise.all(
-    Array.from({ length: TEMPLATES }, (_, n) => madeSession(9, n, seconds)),
+    Array.from({ length: TEMPLATES }, (_, n) => madeSession(9, n, seconds, change)),
   );
   const lines = recorded.map((one) => one.lines.map((line) => line.toString()).slice(0, seconds));
   const set = createRuleSet(rules);

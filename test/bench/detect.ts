@@ -1,20 +1,26 @@
 /**
- * What rules cost an event, on one core.
+ * What rules must reach, as one table: how far the languages agree with their references, what
+ * rules cost an event, what they hold, how soon an alert is there.
  *
- *     npm run bench:detect [-- --sessions 60 --events 500 --live 20000 --seconds 120]
+ *     npm run bench:detect [-- --sessions 60 --events 500 --live 20000 --seconds 60
+ *                              --rates 5000 --adfa DIR]
  *
+ *     agreement  rule and event pairs, correlations, EQL cases, Linux rules (`detect-conformance.ts`)
+ *     engine     300 rules of three languages over sessions of our own events: views, tests, states
+ *                and alerts, as live detection does it (decoding is not in it)
+ *     state      what the shipped rules hold for `--live` sessions at the same time, each with an event
+ *                a second for `--seconds`, without approvals and with (`detect-state.ts`)
+ *     latency    event to alert through a real broker and store, 20 s for each of `--rates`
+ *                (`detect-latency.ts`); `--rates 0` leaves it out
+ *     baseline   ADFA-LD, where `--adfa` says where it is (`baseline.ts`)
  *     taxonomy   Sigma rules over events in Sigma's fields that were made for them: nearly every
  *                second event matches a rule, which no real stream does
- *     engine     all rules that there are, of both languages, over sessions of our own events: views,
- *                tests, states and alerts, as live detection does it (decoding is not in it)
- *     state      what the shipped rules hold for `--live` sessions at the same time, each with an event
- *                a second for `--seconds` (`detect-state.ts`); `--live 0` leaves it out
  *     regex      RE2 and V8 on the expressions of SigmaHQ's rules, megabytes a second
  *
- * CPU time of the process, the median of some runs; 300 rules at 20,000 events a second are 50
- * microseconds an event. Where `../shared` is there its 255 Linux rules are taken, otherwise those of
- * the fixtures. Traps: the first run compiles and is left out; sessions are interleaved, as a
- * partition has them.
+ * The table goes to standard error, all figures to standard output as one JSON line. CPU time of the
+ * process, the median of some runs; 300 rules at 20,000 events a second are 50 microseconds an event.
+ * Where `../shared` is there its 255 Linux rules are taken, otherwise those of the fixtures. Traps:
+ * the first run compiles and is left out; sessions are interleaved, as a partition has them.
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -32,19 +38,27 @@ import {
 } from '#schemas';
 import { readRuleFolder } from '../../deploy/rules/folder.ts';
 import { FIXTURES, readLines, ruleFiles, SHARED, SHIPPED } from '../schemas/rules/rules.ts';
+import { measureBaseline } from './baseline.ts';
+import { correlationCases, eqlCases, linuxRules, sigmaPairs } from './detect-conformance.ts';
+import { measureLatency } from './detect-latency.ts';
 import { measureState } from './detect-state.ts';
-import { cpuMicrosEach, median, round } from './ingest/measure.ts';
+import { table } from './detect-table.ts';
+import { cpuMicrosEach, median, round, say } from './ingest/measure.ts';
 import { madeSession } from './workload.ts';
 
 const RUNS = 5;
-const DEFAULT_RULES = path.resolve(import.meta.dirname, '../../deploy/rules/default');
+const RULES_WANTED = 300;
+const LATENCY_SECONDS = 20;
+const RULE_FOLDERS = path.resolve(import.meta.dirname, '../../deploy/rules');
 
 const { values } = parseArgs({
   options: {
     sessions: { type: 'string', default: '60' },
     events: { type: 'string', default: '500' },
     live: { type: 'string', default: '20000' },
-    seconds: { type: 'string', default: '120' },
+    seconds: { type: 'string', default: '60' },
+    rates: { type: 'string', default: '5000' },
+    adfa: { type: 'string' },
   },
 });
 
@@ -146,19 +160,57 @@ async function regex() {
   };
 }
 
+/** 300 rules: those that ship, then SigmaHQ's others, then Prempti's. */
+function manyRules(shipped: readonly Rule[]): readonly Rule[] {
+  const prempti = readRuleFolder(path.join(RULE_FOLDERS, 'prempti')).rules;
+  const known = new Set<string>();
+  const all = [...shipped, ...loadRules(sigmaFiles).rules, ...prempti];
+  return all.filter(({ meta }) => !known.has(meta.id) && known.add(meta.id)).slice(0, RULES_WANTED);
+}
+
+async function latencies() {
+  const rates = values.rates.split(',').map(Number).filter(Boolean);
+  const measured = [];
+  for (const rate of rates) {
+    say(`event to alert at ${rate} events/s`);
+    measured.push(await measureLatency(LATENCY_SECONDS, rate));
+  }
+  return measured;
+}
+
 const live = Number(values.live);
+const seconds = Number(values.seconds);
+say('agreement with the references');
+const agreement = {
+  sigma: sigmaPairs(),
+  correlations: correlationCases(),
+  eql: eqlCases(),
+  linux: linuxRules(),
+};
+say('rules over events');
 const events = await workload();
-const shipped = [DEFAULT_RULES, SHIPPED].flatMap((folder) => readRuleFolder(folder).rules);
-const shippedIds = new Set(shipped.map(({ meta }) => meta.id));
-const more = loadRules(sigmaFiles).rules.filter(({ meta }) => !shippedIds.has(meta.id));
-const result = {
+const shipped = ['default', 'sigma'].flatMap(
+  (name) => readRuleFolder(path.join(RULE_FOLDERS, name)).rules,
+);
+const cost = {
   taxonomy: await taxonomy(),
-  engine: {
-    events: events.length,
-    shipped: await engine(events, shipped),
-    all: await engine(events, [...shipped, ...more]),
-  },
-  ...(live === 0 ? {} : { state: await measureState(shipped, live, Number(values.seconds)) }),
+  events: events.length,
+  shipped: await engine(events, shipped),
+  all: await engine(events, manyRules(shipped)),
   regex: await regex(),
 };
+if (live > 0) say(`state at ${live} sessions`);
+const state =
+  live === 0
+    ? []
+    : [
+        await measureState(shipped, live, seconds),
+        { approvals: true, ...(await measureState(shipped, live, seconds, true)) },
+      ];
+const latency = await latencies();
+const adfa = values.adfa;
+const baseline =
+  adfa === undefined || !fs.existsSync(adfa) ? undefined : await measureBaseline(adfa);
+const result = { ...agreement, ...cost, state, latency, baseline };
+process.stderr.write(`${table(result)}\n`);
 process.stdout.write(`${JSON.stringify({ bench: 'detect', ...result })}\n`);

@@ -234,8 +234,31 @@ export async function recordDrafts(
   return { identity, lines };
 }
 
-/** Session number `n` of a workload, with about `events` events. */
-export async function madeSession(seed: number, n: number, events: number): Promise<Recorded> {
+/** One denial for so many approvals. */
+const DENIED_OF = 20;
+
+/** The same drafts where each tool call is asked for and decided, by a person who takes a second. */
+export function* withApprovals(drafts: Iterable<Draft>): Generator<Draft> {
+  let asked = 0;
+  for (const draft of drafts) {
+    yield draft;
+    if (draft.kind !== 'tool.call') continue;
+    const { ts, conversation_id = '', turn_id = '', tool_call_id = '', tool = '' } = draft;
+    const shared = { ts, conversation_id, turn_id, tool_call_id, tool };
+    const all = { ...shared, source: 'otlp', assurance: 'reported' } as const;
+    yield { kind: 'approval', ...all, decision: 'asked' };
+    const decision = ++asked % DENIED_OF === 0 ? 'denied' : 'approved';
+    yield { kind: 'approval', ...all, decision, decided_by: 'user', duration_ns: 1_000_000_000 };
+  }
+}
+
+/** Session number `n` of a workload, with about `events` events; `change`: what its drafts go through. */
+export async function madeSession(
+  seed: number,
+  n: number,
+  events: number,
+  change: (drafts: Generator<Draft>) => Generator<Draft> = (drafts) => drafts,
+): Promise<Recorded> {
   const random = dice(seed * 7919 + n);
   const digits = (n + 1).toString(16).padStart(12, '0');
   const half = (seed % 65_536).toString(16).padStart(4, '0');
@@ -248,7 +271,7 @@ export async function madeSession(seed: number, n: number, events: number): Prom
     user: 'agent',
   };
   const clock = steppingClock(START_NS + BigInt(n) * 60_000_000_000n, 20_000_003n);
-  const endless = madeDrafts(random, () => clock.wallNs().toString());
+  const endless = change(madeDrafts(random, () => clock.wallNs().toString()));
   const some = function* () {
     for (let i = 0; i < events - 2; i++) yield endless.next().value as Draft;
   };
