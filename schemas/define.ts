@@ -4,8 +4,13 @@
  * JSON Schema, table, GraphQL types, reference page and test arbitraries all follow from these two.
  * This is the only file that knows TypeBox.
  */
-import Type, { type TSchema } from 'typebox';
-import { Compile } from 'typebox/compile';
+import { Compile } from 'typebox/schema';
+
+/**
+ * A JSON Schema. Written out and not built by TypeBox's `Type`: that is some 500 modules, and
+ * every `telltale run` would load them for a fifth of its memory.
+ */
+export type JsonSchema = Readonly<Record<string, unknown>>;
 
 /** How a field is stored and read back. `absent` is the column's value for a field not given. */
 export interface Column {
@@ -35,7 +40,7 @@ export interface Field<T = unknown> {
   /** The OpenTelemetry semantic convention's attribute, where one exists. */
   readonly otel?: string;
   readonly values?: readonly string[];
-  readonly schema: TSchema;
+  readonly schema: JsonSchema;
   readonly column: Column;
   /** The most UTF-8 bytes a string of it may have on the wire. */
   readonly bytesMax?: number;
@@ -77,7 +82,7 @@ function string(doc: string, options: Options, shape: Shape, column: Column): Fi
   return {
     shape,
     doc,
-    schema: Type.String(),
+    schema: { type: 'string' },
     bytesMax,
     column: options.index === undefined ? column : { ...column, index: options.index },
     ...marksOf(options),
@@ -100,6 +105,8 @@ export const keyword = (doc: string, options: Options = {}): Field<string> =>
     absent: 'empty',
   });
 
+const literal = (value: string): JsonSchema => ({ type: 'string', const: value });
+
 /** A word out of a closed list. */
 export function choice<const V extends readonly string[]>(
   doc: string,
@@ -107,21 +114,21 @@ export function choice<const V extends readonly string[]>(
   options: Options = {},
 ): Field<V[number]> {
   const base = keyword(doc, options);
-  const schema = Type.Union(values.map((value) => Type.Literal(value)));
+  const schema = { anyOf: values.map(literal) };
   return { ...base, values, schema } as Field<V[number]>;
 }
 
 /** A UUID in lower case with dashes. */
 export const uuid = (doc: string, options: Options = {}): Field<string> => ({
   ...string(doc, options, 'uuid', { type: 'UUID', codec: 'ZSTD(1)', absent: 'empty' }),
-  schema: Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' }),
+  schema: { type: 'string', pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' },
   bytesMax: 36,
 });
 
 /** Lower-case hexadecimal of a fixed number of bytes: hashes, trace ids. */
 export const hex = (doc: string, bytes: number, options: Options = {}): Field<string> => ({
   ...string(doc, options, 'hex', { type: 'String', codec: 'ZSTD(1)', absent: 'empty' }),
-  schema: Type.String({ pattern: `^[0-9a-f]{${bytes * 2}}$` }),
+  schema: { type: 'string', pattern: `^[0-9a-f]{${bytes * 2}}$` },
   bytesMax: bytes * 2,
 });
 
@@ -135,7 +142,7 @@ export const time = (doc: string, options: Options = {}): Field<string> => ({
     codec: 'Delta(8), ZSTD(1)',
     absent: 'empty',
   }),
-  schema: Type.String({ pattern: '^[1-8][0-9]{18}$' }),
+  schema: { type: 'string', pattern: '^[1-8][0-9]{18}$' },
   bytesMax: 19,
 });
 
@@ -148,7 +155,7 @@ function integer(
   return {
     shape: range[0] < 0 ? 'int' : 'uint',
     doc,
-    schema: Type.Integer({ minimum: range[0], maximum: range[1] }),
+    schema: { type: 'integer', minimum: range[0], maximum: range[1] },
     column: {
       type,
       codec: type.startsWith('Nullable') ? 'ZSTD(1)' : 'Delta(4), ZSTD(1)',
@@ -180,7 +187,7 @@ export const seq32 = (doc: string): Field<number> => ({
 export const flag = (doc: string, options: Options = {}): Field<boolean> => ({
   shape: 'flag',
   doc,
-  schema: Type.Boolean(),
+  schema: { type: 'boolean' },
   column: { type: 'Nullable(Bool)', codec: 'ZSTD(1)', absent: 'null' },
   ...(options.otel === undefined ? {} : { otel: options.otel }),
 });
@@ -189,7 +196,7 @@ export const flag = (doc: string, options: Options = {}): Field<boolean> => ({
 export const list = (doc: string, options: Options = {}): Field<readonly string[]> => ({
   shape: 'list',
   doc,
-  schema: Type.Array(Type.String(), { maxItems: ENTRIES_MAX }),
+  schema: { type: 'array', items: { type: 'string' }, maxItems: ENTRIES_MAX },
   bytesMax: options.bytesMax ?? 1024 * 1024,
   column: { type: 'Array(String)', codec: 'ZSTD(1)', absent: 'empty' },
   ...marksOf(options),
@@ -202,8 +209,8 @@ export const map = (
 ): Field<Readonly<Record<string, string>>> => ({
   shape: 'map',
   doc,
-  // Not Type.Record: its key pattern `^.*$` lets a key with a line break past, value unchecked.
-  schema: Type.Unsafe({ type: 'object', additionalProperties: { type: 'string' } }),
+  // Not `patternProperties`: a pattern `^.*$` lets a key with a line break past, value unchecked.
+  schema: { type: 'object', additionalProperties: { type: 'string' } },
   bytesMax: options.bytesMax ?? 256 * 1024,
   column: { type: 'Map(LowCardinality(String), String)', codec: 'ZSTD(1)', absent: 'empty' },
   ...marksOf(options),
@@ -262,7 +269,7 @@ export interface Fault {
 
 /** A compiled check of one kind's shape. */
 export interface Validator {
-  readonly schema: TSchema;
+  readonly schema: JsonSchema;
   readonly check: (value: unknown) => boolean;
   /** The first faults, at most 8. */
   readonly faults: (value: unknown) => readonly Fault[];
@@ -277,20 +284,25 @@ export function compileKind(
   fields: FieldSet,
   required: ReadonlySet<string>,
 ): Validator {
-  const properties: Record<string, TSchema> = {};
+  const properties: Record<string, JsonSchema> = {};
   for (const [name, field] of Object.entries(fields)) {
-    const described = { ...field.schema, description: field.doc } as TSchema;
-    const schema = name === 'kind' ? (Type.Literal(kind) as TSchema) : described;
-    properties[name] = required.has(name) ? schema : Type.Optional(schema);
+    const described = { ...field.schema, description: field.doc };
+    properties[name] = name === 'kind' ? literal(kind) : described;
   }
-  const schema = Type.Object(properties, { additionalProperties: false, description: doc });
+  const schema = {
+    type: 'object',
+    required: Object.keys(properties).filter((name) => required.has(name)),
+    properties,
+    additionalProperties: false,
+    description: doc,
+  };
   const compiled = Compile(schema);
   return {
     schema,
     check: (value) => compiled.Check(value),
     faults: (value) =>
       compiled
-        .Errors(value)
+        .Errors(value)[1]
         .filter((error) => error.keyword !== 'boolean')
         .slice(0, FAULTS_MAX)
         .map((error) => ({
