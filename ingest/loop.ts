@@ -19,7 +19,8 @@ import { type DecodedFrame, decodeFrame } from './decode.ts';
 import type { Detect } from './detect/live.ts';
 import { observeBatch } from './observe.ts';
 import { type Arrival, type Batch, deadLine, type Parked, type Summary } from './outcome.ts';
-import { createSequence, type Placed } from './sequence.ts';
+import { createSequence, type Placed, type Sorted } from './sequence.ts';
+import { createTurns } from './turns.ts';
 import { createWriter, slotsOf } from './write.ts';
 
 export interface IngestDeps {
@@ -37,7 +38,8 @@ export interface IngestDeps {
 export interface Ingest {
   /**
    * Writes a batch; resolves when all of it is stored, known already or parked, and the rules have
-   * seen it. Batches are worked off one after the other. Retries until `signal` is aborted, then
+   * seen it. Batches end one after the other; while one is written the next is made ready
+   * (`turns.ts`). Retries until `signal` is aborted, then
    * rejects with the last `StoreError`: the outcome is unknown, and giving the same batch again is
    * safe.
    */
@@ -99,20 +101,28 @@ export function createIngest(deps: IngestDeps): Ingest {
   const { store, log, meter, clock } = deps;
   const writer = createWriter(deps);
   const sequence = createSequence(store);
-  /** Batches are stored one after the other, and seen by the rules one after the other. */
-  let storing: Promise<unknown> = Promise.resolve();
+  const turns = createTurns();
+  /** Batches are seen by the rules one after the other. */
   let seeing: Promise<unknown> = Promise.resolve();
   let stale = { table: false, rules: false };
   const forget = () => {
     stale = { table: true, rules: true };
   };
 
-  async function writeEvents(arrivals: readonly Arrival[], name: string, signal: AbortSignal) {
+  /** What is new of a batch, by what the table holds of its streams. */
+  async function place(arrivals: readonly Arrival[], signal: AbortSignal): Promise<Sorted> {
+    if (stale.table) sequence.forget();
+    stale.table = false;
     await writer.persist(() => sequence.recover(arrivals), 'recover', signal);
-    const { placed, duplicates, conflicts } = sequence.sort(arrivals);
+    const sorted = sequence.sort(arrivals);
+    sequence.trim();
+    return sorted;
+  }
+
+  async function writeEvents(sorted: Sorted, name: string, signal: AbortSignal) {
     const parked: Parked[] = [];
     let stored = 0;
-    for (const group of groupByDay(placed)) {
+    for (const group of groupByDay(sorted.placed)) {
       const slots = group.map((one) => (one.stored ? undefined : one.arrival.line));
       const refused = await writer.insert(EVENTS_TABLE, slots, name, signal);
       const bad = new Map(refused.map(({ index, message }) => [index, message]));
@@ -122,9 +132,9 @@ export function createIngest(deps: IngestDeps): Ingest {
       for (const [index, message] of bad)
         parked.push(park((group[index] as Placed).arrival, 'store_refused', message));
     }
-    for (const one of conflicts)
+    for (const one of sorted.conflicts)
       parked.push(park(one, 'conflict', 'an event with this number and other bytes came before'));
-    return { stored, duplicates, parked };
+    return { stored, parked };
   }
 
   async function writeParked(parked: readonly Parked[], name: string, signal: AbortSignal) {
@@ -142,17 +152,34 @@ export function createIngest(deps: IngestDeps): Ingest {
       log.warn('ingest.parked', { name, lines: parked.length, reason: parked[0]?.reason });
   }
 
-  async function storeAll(name: string, frames: readonly DecodedFrame[], signal: AbortSignal) {
-    if (stale.table) sequence.forget();
-    stale.table = false;
-    const arrivals = frames.flatMap((frame) => frame.arrivals);
-    const written = await writeEvents(arrivals, name, signal);
+  /** Writes what is new, and what could not be an event. */
+  async function write(
+    sorted: Sorted,
+    frames: readonly DecodedFrame[],
+    name: string,
+    signal: AbortSignal,
+  ): Promise<Summary> {
+    const written = await writeEvents(sorted, name, signal);
     const parked = [...frames.flatMap((frame) => frame.parked), ...written.parked];
     await writeParked(parked, name, signal);
-    sequence.trim();
     meter.count('telltale.ingest.stored', written.stored);
-    meter.count('telltale.ingest.duplicates', written.duplicates);
-    return { stored: written.stored, duplicates: written.duplicates, parked: parked.length };
+    meter.count('telltale.ingest.duplicates', sorted.duplicates);
+    return { stored: written.stored, duplicates: sorted.duplicates, parked: parked.length };
+  }
+
+  function storeAll(name: string, frames: readonly DecodedFrame[], signal: AbortSignal) {
+    const arrivals = frames.flatMap((frame) => frame.arrivals);
+    // A batch that failed leaves its streams unknown before anyone who shares them has his turn.
+    const orForget = (error: unknown): never => {
+      forget();
+      throw error;
+    };
+    return turns.take(
+      // A frame is of one stream.
+      new Set(frames.flatMap((frame) => frame.arrivals[0]?.key ?? [])),
+      () => place(arrivals, signal).catch(orForget),
+      (sorted) => write(sorted, frames, name, signal).catch(orForget),
+    );
   }
 
   async function see(frames: readonly DecodedFrame[], signal: AbortSignal) {
@@ -166,10 +193,11 @@ export function createIngest(deps: IngestDeps): Ingest {
   }
 
   async function takeFrames(batch: Batch, signal: AbortSignal): Promise<Summary> {
-    // It needs nothing of the store, so it is done while another batch is being written.
+    // It needs nothing of the store, so it is done before its turn has come.
     const frames = batch.frames.map(decodeFrame);
-    const stored = storing.then(() => storeAll(batch.name, frames, signal));
-    storing = stored.catch(forget);
+    const stored = storeAll(batch.name, frames, signal);
+    // It may fail while the rules are still at the batch before it.
+    stored.catch(() => {});
     // The rules look at a batch while the next one is being stored.
     const seen = seeing.then(async () => {
       const summary = await stored;

@@ -41,7 +41,7 @@ export interface Sequence {
   recover(arrivals: readonly Arrival[]): Promise<void>;
   /** Parts what is new from what is stored already. All streams must be recovered. */
   sort(arrivals: readonly Arrival[]): Sorted;
-  /** These are in the table now. */
+  /** These are in the table now; of streams that were forgotten since, nothing is kept. */
   stored(arrivals: readonly Arrival[]): void;
   /** Forgets everything: somebody else may have written. */
   forget(): void;
@@ -164,7 +164,11 @@ export function createSequence(store: Store, rangesMax = RANGES_MAX): Sequence {
       if (list === undefined) numbers.set(key, [seq]);
       else list.push(seq);
     }
-    for (const [key, list] of numbers) known.set(key, unite(known.get(key) ?? [], toRanges(list)));
+    for (const [key, list] of numbers) {
+      const ranges = known.get(key);
+      // What was forgotten meanwhile is read again whole: a part of it would pass for all.
+      if (ranges !== undefined) known.set(key, unite(ranges, toRanges(list)));
+    }
   }
 
   function trim(): void {

@@ -261,11 +261,11 @@ export async function openEmbedded(
         });
       });
     await insertFastest(one, {
-      native: ({ columns, bytes }) =>
-        write((session) =>
-          hatch.through(bytes, (file) =>
-            session.queryAsync(nativeInsert(table, columns, file, settings)),
-          ),
+      // The file is there before the session is free: the engine need not wait for it, and the
+      // block need not stay in memory until its turn has come.
+      native: ({ columns, parts }) =>
+        hatch.through(parts, (file) =>
+          write((session) => session.queryAsync(nativeInsert(table, columns, file, settings))),
         ),
       // The binding writes the settings into the statement's own clause: they do not stick.
       json: () =>

@@ -11,10 +11,11 @@ import { StoreError } from '#schemas';
 
 export interface Hatch {
   /**
-   * Runs `work` while `bytes` lie in the file. Rejects with a `refused` fault where
-   * the engine would take the folder's name for a pattern, and `busy` where the disk takes nothing.
+   * Runs `work` while `parts`, one after the other, lie in the file; they are not held in memory
+   * for so long. Rejects with a `refused` fault where the engine would take the folder's name for a
+   * pattern, and `busy` where the disk takes nothing.
    */
-  through<T>(bytes: Uint8Array, work: (file: string) => Promise<T>): Promise<T>;
+  through<T>(parts: readonly Uint8Array[], work: (file: string) => Promise<T>): Promise<T>;
 }
 
 const PATTERN = /[*?{}[\]]/;
@@ -28,21 +29,35 @@ function clear(dir: string): void {
 
 export function createHatch(dir: string): Hatch {
   clear(dir);
+  const drop = (file: string) => fs.promises.rm(file, { force: true });
+
+  async function put(parts: readonly Uint8Array[]): Promise<string> {
+    // A name of its own: two stores of one process may have one folder.
+    const file = path.resolve(dir, `insert-${randomUUID()}.native`);
+    if (PATTERN.test(file))
+      throw new StoreError({ code: 'refused', message: `${dir} would be read as a pattern` });
+    try {
+      await write(file, parts);
+    } catch (error) {
+      await drop(file);
+      const message = `can't hand rows to the store: ${(error as Error).message}`;
+      throw new StoreError({ code: 'busy', message }, { cause: error });
+    }
+    return file;
+  }
+
   return {
-    async through(bytes, work) {
-      // A name of its own: two stores of one process may have one folder.
-      const file = path.resolve(dir, `insert-${randomUUID()}.native`);
-      if (PATTERN.test(file))
-        throw new StoreError({ code: 'refused', message: `${dir} would be read as a pattern` });
-      try {
-        await fs.promises.writeFile(file, bytes, { mode: 0o600 }).catch((error) => {
-          const message = `can't hand rows to the store: ${error.message}`;
-          throw new StoreError({ code: 'busy', message }, { cause: error });
-        });
-        return await work(file);
-      } finally {
-        await fs.promises.rm(file, { force: true });
-      }
-    },
+    through: (parts, work) => put(parts).then((file) => work(file).finally(() => drop(file))),
   };
+}
+
+async function write(file: string, parts: readonly Uint8Array[]): Promise<void> {
+  const handle = await fs.promises.open(file, 'wx', 0o600);
+  try {
+    const bytes = parts.reduce((sum, part) => sum + part.length, 0);
+    const { bytesWritten } = await handle.writev(parts);
+    if (bytesWritten !== bytes) throw new Error(`the disk took ${bytesWritten} of ${bytes} bytes`);
+  } finally {
+    await handle.close();
+  }
 }

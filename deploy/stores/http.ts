@@ -248,11 +248,15 @@ export function openHttp(url: URL, settings: HttpSettings = HTTP_DEFAULTS, tls?:
   }
 
   /** Sends one INSERT and its body, and waits until the answer is whole. */
-  function send(insert: string, body: Uint8Array, { dedupToken, timeMs }: Insert): Promise<void> {
+  function send(
+    insert: string,
+    body: readonly Uint8Array[],
+    { dedupToken, timeMs }: Insert,
+  ): Promise<void> {
     return within(timeMs, true, undefined, async (until) => {
       const { stream: answer } = await client.exec({
         query: insert,
-        values: Readable.from([body], { objectMode: false }),
+        values: Readable.from(body, { objectMode: false }),
         clickhouse_settings: {
           insert_deduplication_token: dedupToken,
           async_insert: 0,
@@ -272,9 +276,9 @@ export function openHttp(url: URL, settings: HttpSettings = HTTP_DEFAULTS, tls?:
   async function insert(one: Insert): Promise<void> {
     const into = await within(one.timeMs, true, undefined, async () => tableName(one.table));
     await insertFastest(one, {
-      native: ({ columns, bytes }) =>
-        send(`INSERT INTO ${into} (${columns.join(', ')}) FORMAT Native`, bytes, one),
-      json: () => send(`INSERT INTO ${into} FORMAT JSONEachRow`, one.lines, one),
+      native: ({ columns, parts }) =>
+        send(`INSERT INTO ${into} (${columns.join(', ')}) FORMAT Native`, parts, one),
+      json: () => send(`INSERT INTO ${into} FORMAT JSONEachRow`, [one.lines], one),
     });
   }
 

@@ -9,7 +9,7 @@ import path from 'node:path';
 import { Session } from 'chdb';
 import { migrate } from '../../../deploy/migrate.ts';
 import { EMBEDDED_DEFAULTS, engineArgs } from '../../../deploy/stores/embedded.ts';
-import { type NativeBlock, nativeBlock } from '../../../deploy/stores/native.ts';
+import { nativeBlock } from '../../../deploy/stores/native.ts';
 import { openStore } from '../../../deploy/stores/open.ts';
 import { fakeLog } from '../../fakes/ports.ts';
 import { framesOf, type Recorded } from '../workload.ts';
@@ -33,7 +33,8 @@ export async function freshStore(dir: string): Promise<void> {
 
 export interface Encoded {
   readonly rows: number;
-  readonly block: NativeBlock;
+  readonly columns: readonly string[];
+  readonly bytes: Buffer;
   /** Where the two bytes of its ids stand that tell one round from the next. */
   readonly places: readonly number[];
 }
@@ -73,9 +74,10 @@ export function encoded(sessions: readonly Recorded[]): readonly Encoded[] {
     const block = nativeBlock(lines);
     if (block === undefined) throw new Error('the workload is not canonical');
     const rows = lines.reduce((n, byte) => n + (byte === NEWLINE ? 1 : 0), 0);
-    const places = placesOf(block.bytes, ids);
+    const bytes = Buffer.concat(block.parts);
+    const places = placesOf(bytes, ids);
     if (places.length !== 2 * rows) throw new Error(`${places.length} ids in ${rows} rows`);
-    blocks.push({ block, rows, places });
+    blocks.push({ columns: block.columns, bytes, rows, places });
   }
   return blocks;
 }
@@ -117,13 +119,13 @@ export async function ceilingOf(
   const began = performance.now();
   let rows = 0;
   for (let i = 0; performance.now() - began < seconds * 1000; i++) {
-    const { block, rows: some, places } = blocks[i % blocks.length] as Encoded;
+    const { columns, bytes, rows: some, places } = blocks[i % blocks.length] as Encoded;
     const round = Math.floor(i / blocks.length) + 1;
-    for (const place of places) block.bytes.writeUInt16LE(round, place);
-    fs.writeFileSync(file, block.bytes);
-    const columns = block.columns.filter((name) => !without.includes(name));
+    for (const place of places) bytes.writeUInt16LE(round, place);
+    fs.writeFileSync(file, bytes);
+    const names = columns.filter((name) => !without.includes(name));
     await session.queryAsync(
-      `INSERT INTO telltale.events (${columns.join(', ')})
+      `INSERT INTO telltale.events (${names.join(', ')})
 FROM INFILE '${file}' SETTINGS insert_deduplication_token = '${i}', async_insert = 0,
 input_format_skip_unknown_fields = 1 FORMAT Native`,
     );

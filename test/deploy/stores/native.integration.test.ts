@@ -94,8 +94,8 @@ describe('the hatch', () => {
     const hatch = createHatch(dir);
     expect(fs.readdirSync(dir)).toEqual([]);
     const read = async (file: string) => fs.readFileSync(file, 'utf8');
-    expect(await hatch.through(Buffer.from('rows'), read)).toBe('rows');
-    const fail = hatch.through(Buffer.from('rows'), () => Promise.reject(new Error('no')));
+    expect(await hatch.through([Buffer.from('ro'), Buffer.from('ws')], read)).toBe('rows');
+    const fail = hatch.through([Buffer.from('rows')], () => Promise.reject(new Error('no')));
     await expect(fail).rejects.toThrow('no');
     expect(fs.readdirSync(dir)).toEqual([]);
   });
@@ -103,7 +103,7 @@ describe('the hatch', () => {
   it('keeps inserts apart that are under way at once', async () => {
     const hatches = [createHatch(dir), createHatch(dir)];
     const reads = Array.from({ length: 20 }, (_, i) =>
-      hatches[i % 2]?.through(Buffer.from(`rows ${i}`), async (file) => {
+      hatches[i % 2]?.through([Buffer.from(`rows ${i}`)], async (file) => {
         await new Promise((resolve) => setImmediate(resolve));
         return fs.readFileSync(file, 'utf8');
       }),
@@ -115,9 +115,9 @@ describe('the hatch', () => {
     const gone = createHatch(path.join(dir, 'not/there'));
     const code = (error: StoreError) => error.fault.code;
     const work = async () => {};
-    expect(await gone.through(Buffer.of(1), work).catch(code)).toBe('busy');
+    expect(await gone.through([Buffer.of(1)], work).catch(code)).toBe('busy');
     const pattern = createHatch(path.join(dir, 'a*b'));
-    expect(await pattern.through(Buffer.of(1), work).catch(code)).toBe('refused');
+    expect(await pattern.through([Buffer.of(1)], work).catch(code)).toBe('refused');
   });
 });
 
