@@ -31,6 +31,7 @@ export interface DecisionFacts {
   readonly connection: string;
   readonly target?: Partial<ProxyTarget>;
   readonly ip?: string;
+  readonly attrs?: Attrs;
 }
 
 /** What was decided on one request. */
@@ -47,7 +48,11 @@ export function decisionDraft(policy: Policy, facts: DecisionFacts): Draft {
     ...(target.method === undefined ? {} : { http_method: target.method }),
     ...(target.url === undefined ? {} : { url: target.url }),
     ...(ip === undefined ? {} : { net_ip: ip }),
-    ...attributed(facts.asker, { connection: facts.connection, enforced: 'yes' }),
+    ...attributed(facts.asker, {
+      connection: facts.connection,
+      enforced: 'yes',
+      ...facts.attrs,
+    }),
   };
 }
 

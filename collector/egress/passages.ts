@@ -40,6 +40,8 @@ interface Tunnel {
   /** Through another proxy it is made when that one says so; its refusals are bytes as well. */
   made: boolean | undefined;
   why?: string;
+  /** The server that the client asked for within TLS. */
+  serverName?: string;
 }
 
 const bytesOf = (stats: Stats) => ({
@@ -85,6 +87,11 @@ export function createPassages(deps: PassagesDeps) {
       const tunnel = tunnels.get(id);
       if (tunnel !== undefined) tunnel.made = true;
     },
+    /** The client said within TLS which server it wants. */
+    named(id: number, serverName: string): void {
+      const tunnel = tunnels.get(id);
+      if (tunnel !== undefined) tunnel.serverName = serverName;
+    },
     request(request: IncomingMessage, passage: Passage): void {
       requests.set(request, passage);
     },
@@ -125,6 +132,9 @@ export function createPassages(deps: PassagesDeps) {
         ...bytesOf(stats),
         outcome: made ? 'success' : 'failure',
         ...(made ? {} : { error }),
+        ...(tunnel.serverName === undefined
+          ? {}
+          : { attrs: { 'tls.server.name': tunnel.serverName } }),
       });
     },
     /** What is left when the proxy ends. */

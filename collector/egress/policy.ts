@@ -52,6 +52,9 @@ const RULES_MAX = 10_000;
 const PORT_MAX = 65_535;
 const ID = /^[A-Za-z0-9._-]{1,64}$/;
 
+/** What is said to have decided where no rule does. */
+export const DEFAULT_RULE = 'default';
+
 /** The faults of a policy file, all of them, each with its place. */
 export class PolicyError extends Error {
   readonly faults: readonly string[];
@@ -167,7 +170,7 @@ const allowed = ({ id }: Rule): Verdict => ({ decision: 'allow', rule: id, reaso
 const denied = ({ id }: Rule): Verdict => ({ decision: 'deny', rule: id, reason: 'denied' });
 const byDefault = (policy: Policy): Verdict => ({
   decision: policy.default,
-  rule: 'default',
+  rule: DEFAULT_RULE,
   reason: policy.default === 'deny' ? 'no rule allows it' : 'no rule denies it',
 });
 

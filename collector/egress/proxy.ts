@@ -10,6 +10,7 @@ import type { Clock, Draft } from '#schemas';
 import { decisionDraft, passedDraft } from './events.ts';
 import { createPassages } from './passages.ts';
 import {
+  DEFAULT_RULE,
   type Decided,
   decide,
   decideName,
@@ -19,6 +20,7 @@ import {
 } from './policy.ts';
 import { bodyOf, errorName, statusHeaders } from './refusal.ts';
 import type { Asker } from './seen.ts';
+import { onServerName } from './server-name.ts';
 import { type ProxyTarget, targetOf } from './target.ts';
 
 export interface ProxyLimits {
@@ -104,11 +106,13 @@ function createTelling({ policy, clock, tell }: Pick<ProxyDeps, 'policy' | 'cloc
     verdict: Verdict,
     target?: Partial<ProxyTarget>,
     ip?: string,
+    attrs?: Readonly<Record<string, string>>,
   ) => {
     const facts = {
       ...{ ts: clock.wallNs().toString(), verdict, connection: connection.id },
       ...(target === undefined ? {} : { target }),
       ...(ip === undefined ? {} : { ip }),
+      ...(attrs === undefined ? {} : { attrs }),
     };
     later(connection.asker, (asker) => decisionDraft(policy, { ...facts, asker }));
   };
@@ -175,6 +179,24 @@ export function createProxy(deps: ProxyDeps): EgressProxy {
     }
   }
 
+  /**
+   * The client named its server within the tunnel. Another one than it asked for is told, and where a
+   * rule denies it the tunnel is closed: its question has gone by, the answer will not.
+   */
+  const named = (connection: Connection, target: ProxyTarget, name: string, id: number) => {
+    passages.named(id, name);
+    if (name === target.host) return;
+    const verdict = decideName(policy, name, target.port);
+    const ends = verdict.decision === 'deny' && verdict.rule !== DEFAULT_RULE;
+    const reason = `${verdict.reason}; TLS names it in a tunnel to ${target.host}`;
+    decided(connection, { ...verdict, reason }, { ...target, host: name }, undefined, {
+      enforced: ends ? 'yes' : 'no',
+      bypass: 'tls_server_name',
+      'tunnel.host': target.host,
+    });
+    if (ends) server.closeConnection(id);
+  };
+
   /** The library asks what to do with a request. */
   const prepare = async ({
     request,
@@ -202,8 +224,10 @@ export function createProxy(deps: ProxyDeps): EgressProxy {
       passage.end({ bytesIn: 0, bytesOut: 0, outcome: 'failure', error: 'the client went away' });
       throw new RequestError('', 499);
     }
-    if (target.url === undefined) passages.tunnel(Number(connectionId), passage, server);
-    else passages.request(request, passage);
+    if (target.url === undefined) {
+      passages.tunnel(Number(connectionId), passage, server);
+      onServerName(request.socket, (name) => named(connection, target, name, Number(connectionId)));
+    } else passages.request(request, passage);
     // Each request connects anew, to the addresses that were decided on for it.
     const httpAgent = new http.Agent({ keepAlive: false });
     if (deps.upstream !== undefined) return { httpAgent, upstreamProxyUrl: deps.upstream };
