@@ -9,7 +9,7 @@
  *   4. the spool is released only by that answer;
  *   5. none of this is trusted: the sequence numbers in the table prove it.
  */
-import { Kafka, logLevel, Partitioners, type Producer } from 'kafkajs';
+import type { Producer } from 'kafkajs';
 import {
   type Clock,
   connectionAdvice,
@@ -99,26 +99,13 @@ export function kafkaTransport(
   topic = EVENTS_TOPIC,
   security: KafkaSecurity = {},
 ): Transport {
-  const kafka = new Kafka({
-    clientId: 'telltale-collector',
-    brokers: [...brokers],
-    ...security,
-    requestTimeout: 30_000,
-    retry: { retries: 5, initialRetryTime: 200, maxRetryTime: 3_000 },
-    logLevel: logLevel.ERROR,
-    logCreator: () => (entry) => log.debug('kafkajs', { message: entry.log.message }),
-  });
-  const producer: Producer = kafka.producer({
-    idempotent: true,
-    maxInFlightRequests: 1,
-    createPartitioner: Partitioners.DefaultPartitioner,
-    // Few retries would make kafkajs warn that idempotence is off; the shipper retries besides.
-    retry: { retries: 1_000, initialRetryTime: 200, maxRetryTime: 3_000 },
-  });
+  let opened: ReturnType<typeof openKafka> | undefined;
   const lastSend = new Map<number, Promise<unknown>>();
   let partitions = 0;
 
   async function connect(): Promise<void> {
+    opened ??= openKafka(brokers, log, security);
+    const { kafka, producer } = await opened;
     const admin = kafka.admin();
     await admin.connect();
     try {
@@ -141,6 +128,8 @@ export function kafkaTransport(
     value: Buffer,
     headers: { traceparent?: string },
   ): Promise<void> {
+    if (opened === undefined) throw new ShipError('not connected yet');
+    const { producer } = await opened;
     const answer = await producer.send({
       topic,
       acks: -1,
@@ -165,8 +154,30 @@ export function kafkaTransport(
       // frame, it is sent again, and ingest drops the double by its numbers.
       await orAbort(turn, signal, () => new ShipError('shipping was stopped'));
     },
-    close: () => producer.disconnect(),
+    close: async () => (await opened)?.producer.disconnect(),
   };
+}
+
+/** Loaded where it is used only: who ships over HTTP has no use for 140 modules more. */
+async function openKafka(brokers: readonly string[], log: Log, security: KafkaSecurity) {
+  const { Kafka, logLevel, Partitioners } = await import('kafkajs');
+  const kafka = new Kafka({
+    clientId: 'telltale-collector',
+    brokers: [...brokers],
+    ...security,
+    requestTimeout: 30_000,
+    retry: { retries: 5, initialRetryTime: 200, maxRetryTime: 3_000 },
+    logLevel: logLevel.ERROR,
+    logCreator: () => (entry) => log.debug('kafkajs', { message: entry.log.message }),
+  });
+  const producer: Producer = kafka.producer({
+    idempotent: true,
+    maxInFlightRequests: 1,
+    createPartitioner: Partitioners.DefaultPartitioner,
+    // Few retries would make kafkajs warn that idempotence is off; the shipper retries besides.
+    retry: { retries: 1_000, initialRetryTime: 200, maxRetryTime: 3_000 },
+  });
+  return { kafka, producer };
 }
 
 export interface ShipSettings {

@@ -7,7 +7,7 @@ import { KAFKA_FLAGS, kafkaSecurity } from '../kafka/security.ts';
 import { createClock } from '../process/clock.ts';
 import { terminalLog } from '../process/log.ts';
 import { destination, integerOf, spoolDir } from '../settings.ts';
-import { observeCollector } from '../telemetry/service.ts';
+import { observeCollector } from '../telemetry/recorder.ts';
 
 const WAIT_MS = 60_000;
 const WAIT_MS_MAX = 24 * 3600 * 1000;

@@ -2,13 +2,12 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import type { Clock, Draft, KafkaSecurity, Log } from '#schemas';
-import { createAgentChannels } from '../../collector/agents/channels.ts';
+import type { Clock, Draft, KafkaSecurity, Log, Meter } from '#schemas';
+import type { Adapter } from '../../collector/agents/adapter.ts';
 import { findAdapter, UnknownAgentError } from '../../collector/agents/index.ts';
 import { systemDisk } from '../../collector/disk.ts';
-import { createEgress } from '../../collector/egress/egress.ts';
 import type { Policy } from '../../collector/egress/policy.ts';
-import { createFeed } from '../../collector/feeds/feed.ts';
+import type { FeedDeps } from '../../collector/feeds/feed.ts';
 import { type Command, type Recorded, record } from '../../collector/record.ts';
 import type { Configured } from '../../collector/redact/configured.ts';
 import { createRedactor } from '../../collector/redact.ts';
@@ -32,8 +31,10 @@ import {
   redactionKey,
 } from '../redaction.ts';
 import { destination, integerOf, nativeHelper, spoolDir, tenant } from '../settings.ts';
-import { observeCollector } from '../telemetry/service.ts';
+import { observeCollector } from '../telemetry/recorder.ts';
 import { shipLeftovers } from './collect.ts';
+
+type Sink = (drafts: readonly Draft[]) => void;
 
 const DRAIN_MS = 10_000;
 const LEFTOVER_WAIT_MS = 2_000;
@@ -104,13 +105,9 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
   const transport = openTransport(options.to, log, options.security);
   const shipper = createShipper({ spool, transport, log, clock, meter, tracer });
   const privateDir = fs.mkdtempSync(path.join(os.tmpdir(), 'telltale-run-'));
-  const channels =
-    adapter === undefined
-      ? undefined
-      : (sink: (drafts: readonly Draft[]) => void) =>
-          createAgentChannels({ adapter, dir: privateDir, log, clock, meter }, sink);
-  const egress = egressOf(options, { log, clock });
-  const sensor = sensorOf(options, adapter, privateDir, { log, clock });
+  const channels = await channelsOf(adapter, { dir: privateDir, log, clock, meter });
+  const egress = await egressOf(options, { log, clock });
+  const sensor = await sensorOf(options, adapter, privateDir, { log, clock });
   try {
     return await record(
       {
@@ -140,10 +137,22 @@ export async function recordCommand(options: RunOptions): Promise<Recorded> {
   }
 }
 
+// Channels, feed and proxy are loaded where they are used: their servers take memory and time.
+
+/** The channels of an agent that is known. */
+async function channelsOf(
+  adapter: Adapter | undefined,
+  ports: { dir: string; log: Log; clock: Clock; meter: Meter },
+) {
+  if (adapter === undefined) return undefined;
+  const { createAgentChannels } = await import('../../collector/agents/channels.ts');
+  return (sink: Sink) => createAgentChannels({ adapter, ...ports }, sink);
+}
+
 /** The ladder of sensors that this run may use. */
-function sensorOf(
+async function sensorOf(
   options: RunOptions,
-  adapter: ReturnType<typeof findAdapter>,
+  adapter: Adapter | undefined,
   privateDir: string,
   ports: { log: Log; clock: Clock },
 ) {
@@ -158,10 +167,14 @@ function sensorOf(
     secrets: secretPaths(os.homedir(), options.command.cwd, options.secrets),
     ownPaths: [privateDir],
     ...joined,
-    ...(options.feed === undefined
-      ? {}
-      : { feed: createFeed({ ...ports, random: systemRandom, ...joined, ...options.feed }) }),
+    ...(await feedSensorOf(options.feed, { ...ports, random: systemRandom, ...joined })),
   });
+}
+
+async function feedSensorOf(feed: FeedOption | undefined, deps: Omit<FeedDeps, keyof FeedOption>) {
+  if (feed === undefined) return {};
+  const { createFeed } = await import('../../collector/feeds/feed.ts');
+  return { feed: createFeed({ ...deps, ...feed }) };
 }
 
 /** What session.open says of how this run was set up. */
@@ -171,7 +184,7 @@ function settingsOf({ to, egress }: RunOptions, agent: string, content: string) 
 }
 
 /** The egress policy of this run; through the proxy of this machine, where it has one. */
-function egressOf(
+async function egressOf(
   { egress: policy, resolver, command }: RunOptions,
   ports: { log: Log; clock: Clock },
 ) {
@@ -182,7 +195,8 @@ function egressOf(
     ...(upstream === undefined ? {} : { upstream }),
     ...(resolver === undefined ? {} : { resolver }),
   };
-  return (sink: (drafts: readonly Draft[]) => void) => createEgress(deps, sink);
+  const { createEgress } = await import('../../collector/egress/egress.ts');
+  return (sink: Sink) => createEgress(deps, sink);
 }
 
 /** What the command inherits; the right to read what was recorded is none of its business. */

@@ -1,6 +1,5 @@
 /** The same beginning for every service: its log, its telemetry, and the server of its health. */
 import type { Clock, Log, Part } from '#schemas';
-import { UsageError } from '../process/lifecycle.ts';
 import { serviceLog } from '../process/log.ts';
 import { logLevel } from '../settings.ts';
 import { type Check, createHealth, type Health } from './health.ts';
@@ -36,22 +35,6 @@ export const silentService = (service: ServiceName, log: Log): Observed => ({
   ...{ service, log, at: undefined },
   telemetry: silentTelemetry(log),
 });
-
-/**
- * What a recorder or a shipper tells. In its environment `OTEL_*` are for the program that it
- * records, so it tells of itself only where `TELLTALE_TELEMETRY=otlp` says so besides.
- */
-export async function observeCollector(
-  log: Log,
-  clock: Clock,
-  env: NodeJS.ProcessEnv = process.env,
-): Promise<Telemetry> {
-  const asked = env.TELLTALE_TELEMETRY ?? '';
-  if (asked === '' || asked === 'none') return silentTelemetry(log);
-  if (asked !== 'otlp') throw new UsageError(`TELLTALE_TELEMETRY=${asked}: give otlp or none`);
-  const settings = telemetrySettings(undefined, env);
-  return openTelemetry({ service: 'collector', settings, log, level: 'info', clock });
-}
 
 /** The health of a service out of its checks. */
 export const healthOf = (
