@@ -85,6 +85,7 @@ export function createFleet(deps: FleetDeps): Fleet {
   /** What was written before is not looked at again, because too much of it was seen. */
   let floorMs = 0;
   let day = 0n;
+  let evictedBefore = 0;
   let running: Promise<void> | undefined;
 
   /** No later look goes back beyond this. */
@@ -172,6 +173,9 @@ export function createFleet(deps: FleetDeps): Fleet {
     meter.gauge('telltale.fleet.seen', seen);
     meter.gauge('telltale.fleet.hits', hits);
     meter.gauge('telltale.fleet.evicted', evicted);
+    // What was forgotten may be taken for new.
+    if (evicted > evictedBefore) log.warn('fleet.evicted', { entries: evicted - evictedBefore });
+    evictedBefore = evicted;
     if (seen <= limits.seenMax || lookedMs === undefined) return;
     floorMs = lookedMs - limits.overlapMs;
     log.warn('fleet.seen_too_many', { seen });

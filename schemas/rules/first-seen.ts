@@ -163,7 +163,7 @@ interface SavedFirstSeen {
 
 function openFirstSeen(plan: FirstSeenPlan, limits: StreamLimits, saved: unknown): StreamState {
   const from = saved as SavedFirstSeen | undefined;
-  const history = new MemoryHistory(limits.groupsMax, from?.history);
+  const history = new MemoryHistory(limits.valuesMax, from?.history);
   const openers = new Map<string, Opener>(
     from?.openers.map(([key, id, timeNs]) => [key, [id, BigInt(timeNs)]]),
   );

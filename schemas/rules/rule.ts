@@ -106,8 +106,17 @@ export interface Firing {
 export interface StreamLimits {
   readonly groupsMax: number;
   readonly eventsPerGroupMax: number;
+  /**
+   * Values that a first-seen rule remembers: beyond it those seen longest ago count as never seen.
+   * The same live and in a backtest, so that both say the same as long as nothing is let go.
+   */
+  readonly valuesMax: number;
 }
-export const STREAM_LIMITS: StreamLimits = { groupsMax: 10_000, eventsPerGroupMax: 4096 };
+export const STREAM_LIMITS: StreamLimits = {
+  groupsMax: 10_000,
+  eventsPerGroupMax: 4096,
+  valuesMax: 200_000,
+};
 
 export interface StreamStats {
   readonly groups: number;

@@ -1,5 +1,6 @@
 /** Alerts for the tests of sinks. */
 import { type Alert, makeAlert } from '#schemas';
+import type { Sink } from '../../../ingest/detect/sink.ts';
 
 export const SESSION = '0193a5e0-0000-7000-8000-000000000001';
 const STREAM = '0193a5e0-0000-7000-8000-000000000002';
@@ -25,6 +26,19 @@ export function alertAt(seq: number, over: Partial<Omit<Alert, 'fingerprint'>> =
     reason: '',
     ...over,
   });
+}
+
+/** A sink that keeps what it is told. */
+export function recordingSink() {
+  const [raised, withdrawn]: [Alert[], Alert[]] = [[], []];
+  const sink: Sink = {
+    name: 'test',
+    raise: (alerts) => void raised.push(...alerts),
+    withdraw: (alerts) => void withdrawn.push(...alerts),
+    start: async () => {},
+    stop: async () => {},
+  };
+  return { sink, raised, withdrawn };
 }
 
 export const link = (alert: Alert) => `http://127.0.0.1/s/${alert.session_id}`;

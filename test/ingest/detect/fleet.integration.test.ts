@@ -17,11 +17,12 @@ import {
 } from '#schemas';
 import { createFleet } from '../../../ingest/detect/fleet.ts';
 import { FLEET_LIMITS, type FleetLimits } from '../../../ingest/detect/fleet-tenant.ts';
-import type { Sink } from '../../../ingest/detect/sink.ts';
 import { createIngest } from '../../../ingest/loop.ts';
 import { createWriter } from '../../../ingest/write.ts';
 import { fakeClock, fakeLog, fakeMeter } from '../../fakes/ports.ts';
+import { SPREAD_RULES } from '../../schemas/rules/rules.ts';
 import { LIMITS, useEngine } from '../engine.ts';
+import { recordingSink } from './alerts.ts';
 
 const engine = useEngine();
 const never = new AbortController().signal;
@@ -30,26 +31,7 @@ const random = { bytes: (count: number) => new Uint8Array(count) };
 const { rules, faults } = loadRules([
   {
     file: 'test.yml',
-    text: `
-title: The same secret in two sessions
-id: spread
-level: high
-correlation:
-  type: value_count
-  rules: read
-  group-by: [tenant]
-  timespan: 60s
-  condition: { field: session_id, gte: 2 }
----
-title: A read
-id: read
-name: read
-level: low
-logsource: { product: telltale, category: file }
-detection:
-  selection: { file_op: read }
-  condition: selection
----
+    text: `${SPREAD_RULES}---
 title: Many reads
 id: many
 level: medium
@@ -102,14 +84,7 @@ function fleetOn(
   store: Store = engine.store,
 ) {
   const [log, meter] = [fakeLog(), fakeMeter()];
-  const told: Alert[] = [];
-  const sink: Sink = {
-    name: 'test',
-    raise: (alerts) => void told.push(...alerts),
-    withdraw: () => {},
-    start: async () => {},
-    stop: async () => {},
-  };
+  const { sink, raised: told } = recordingSink();
   const shared = { store, log, meter, clock };
   const fleet = createFleet({
     ...shared,

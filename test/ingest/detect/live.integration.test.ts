@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import {
   ALERT_STATES_TABLE,
   ALERTS_TABLE,
-  type Alert,
   createEngine,
   createRuleSet,
   createViews,
@@ -15,11 +14,11 @@ import {
   type TelltaleEvent,
 } from '#schemas';
 import { createDetect, DETECT_LIMITS } from '../../../ingest/detect/live.ts';
-import type { Sink } from '../../../ingest/detect/sink.ts';
 import { createIngest } from '../../../ingest/loop.ts';
 import { createWriter } from '../../../ingest/write.ts';
 import { fakeClock, fakeLog, fakeMeter } from '../../fakes/ports.ts';
 import { LIMITS, newStream, useEngine } from '../engine.ts';
+import { recordingSink } from './alerts.ts';
 
 const engine = useEngine();
 const never = new AbortController().signal;
@@ -58,22 +57,10 @@ query: |
   },
 ]);
 
-interface Told {
-  readonly raised: Alert[];
-  readonly withdrawn: Alert[];
-}
-
 /** A worker that has just started: it knows nothing. */
 function workerOn(store: Store, clock = fakeClock(), over = DETECT_LIMITS) {
   const [log, meter] = [fakeLog(), fakeMeter()];
-  const told: Told = { raised: [], withdrawn: [] };
-  const sink: Sink = {
-    name: 'test',
-    raise: (alerts) => void told.raised.push(...alerts),
-    withdraw: (alerts) => void told.withdrawn.push(...alerts),
-    start: async () => {},
-    stop: async () => {},
-  };
+  const { sink, ...told } = recordingSink();
   const shared = { store, log, meter, clock, random };
   const detect = createDetect({
     ...shared,

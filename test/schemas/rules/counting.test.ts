@@ -106,7 +106,7 @@ describe('a threshold', () => {
     const byRule = rule(
       'threshold:\n  where: policy_decision where true\n  by: rule\n  count: 2\n  timespan: 1h\n',
     );
-    const state = open(byRule, { groupsMax: 2, eventsPerGroupMax: 9 });
+    const state = open(byRule, { groupsMax: 2, eventsPerGroupMax: 9, valuesMax: 2 });
     for (const event of events('deny:a@0 deny:b@1 deny:c@2')) {
       state.feed(event, hitsOf(byRule, event));
     }
@@ -137,7 +137,7 @@ describe('a first-seen rule', () => {
   });
   it('holds no more values than its limit', () => {
     const matcher = rule(body);
-    const state = open(matcher, { groupsMax: 2, eventsPerGroupMax: 9 });
+    const state = open(matcher, { groupsMax: 2, eventsPerGroupMax: 9, valuesMax: 2 });
     for (const event of events('net:a@0 net:b@1 net:c@2')) {
       state.feed(event, hitsOf(matcher, event));
     }

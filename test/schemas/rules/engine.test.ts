@@ -16,6 +16,7 @@ import { loadRules } from '../../../schemas/rules/load.ts';
 import { scopeOf } from '../../../schemas/rules/raise.ts';
 import { createRuleSet, type RuleSet } from '../../../schemas/rules/ruleset.ts';
 import { createViews } from '../../../schemas/rules/views.ts';
+import { SPREAD_RULES } from './rules.ts';
 
 const RULES = `
 title: A download from a shell
@@ -86,25 +87,7 @@ threshold:
   count: 2
   timespan: 20s
 ---
-title: The same secret in two sessions
-id: spread
-level: high
-correlation:
-  type: value_count
-  rules: read
-  group-by: [tenant]
-  timespan: 60s
-  condition: { field: session_id, gte: 2 }
----
-title: A read
-id: read
-name: read
-level: low
-logsource: { product: telltale, category: file }
-detection:
-  selection: { file_op: read }
-  condition: selection
-`;
+${SPREAD_RULES}`;
 
 const { rules, faults } = loadRules([{ file: 'test.yml', text: RULES }]);
 const ruleSet = createRuleSet(rules);

@@ -17,6 +17,28 @@ import {
 export const FIXTURES = path.resolve(import.meta.dirname, '../../fixtures/sigma');
 export const SHIPPED = path.resolve(import.meta.dirname, '../../../deploy/rules/sigma');
 
+/** A rule that reaches over sessions, and the one that it counts. */
+export const SPREAD_RULES = `
+title: The same secret in two sessions
+id: spread
+level: high
+correlation:
+  type: value_count
+  rules: read
+  group-by: [tenant]
+  timespan: 60s
+  condition: { field: session_id, gte: 2 }
+---
+title: A read
+id: read
+name: read
+level: low
+logsource: { product: telltale, category: file }
+detection:
+  selection: { file_op: read }
+  condition: selection
+`;
+
 export type Fields = Readonly<Record<string, FieldValue>>;
 
 export const load = (text: string): Loaded => loadRules([{ file: 'rule.yml', text }]);

@@ -173,7 +173,7 @@ describe('a sequence over random events', () => {
       events,
       (one, groupsMax, list) => {
         const matcher = compile(queryOf({ ...one, by: true }));
-        const state = open(matcher, { groupsMax, eventsPerGroupMax: 100 });
+        const state = open(matcher, { groupsMax, eventsPerGroupMax: 100, valuesMax: 100 });
         for (const event of list.map(ruleEvent)) {
           state.feed(event, hitsOf(matcher, event));
           expect(state.stats().groups).toBeLessThanOrEqual(groupsMax);

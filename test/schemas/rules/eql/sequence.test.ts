@@ -209,7 +209,7 @@ describe('a sample', () => {
   });
   it('holds no more keys than its limit', () => {
     const matcher = compile(sample);
-    const state = open(matcher, { groupsMax: 2, eventsPerGroupMax: 9 });
+    const state = open(matcher, { groupsMax: 2, eventsPerGroupMax: 9, valuesMax: 2 });
     for (const event of events('a1@0 a2@1 a3@2 a4@3').map(ruleEvent)) {
       state.feed(event, hitsOf(matcher, event));
     }

@@ -253,10 +253,10 @@ describe('state', () => {
   };
 
   it('is bounded, and what is thrown out is counted', () => {
-    const state = stream.open({ groupsMax: 2, eventsPerGroupMax: 3 });
+    const state = stream.open({ groupsMax: 2, eventsPerGroupMax: 3, valuesMax: 2 });
     for (let u = 0; u < 5; u++) state.feed(...hit({ u }, u));
     expect(state.stats()).toMatchObject({ groups: 2, evicted: 3 });
-    const narrow = stream.open({ groupsMax: 2, eventsPerGroupMax: 3 });
+    const narrow = stream.open({ groupsMax: 2, eventsPerGroupMax: 3, valuesMax: 2 });
     for (let n = 0; n < 200; n++) narrow.feed(...hit({ u: 1 }, 0));
     expect(narrow.stats()).toEqual({ groups: 1, events: 102, evicted: 98 });
   });
