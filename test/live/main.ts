@@ -6,11 +6,13 @@
  * One JSON line a scenario; exit code 1 when one is not as it must be. See README.md.
  */
 import fs from 'node:fs';
+import os from 'node:os';
 import { control } from './control.ts';
 import { FLEET, fleet } from './fleet.ts';
 import { HTTP_AWAY, httpAway, UP_KILL, upKill } from './http-away.ts';
 import { places } from './places/index.ts';
 import { recorder } from './recorder.ts';
+import { stalled } from './stalled.ts';
 import { AWAY, storeAway } from './store-away.ts';
 import { troubles } from './troubles.ts';
 import { UPGRADE, upgrade } from './upgrade.ts';
@@ -28,6 +30,7 @@ const SCENARIOS: Readonly<Record<string, (events: number | undefined) => Promise
   control: (events = 100_000) => control(events),
   places: () => places(),
   troubles: () => troubles(),
+  stalled: (seconds) => stalled(seconds),
   'store-away': (events = AWAY.events) => storeAway({ ...AWAY, events }),
   'store-away-no-rules': (events = AWAY.events) => storeAway({ ...AWAY, events, rules: false }),
   'http-away': (events = HTTP_AWAY.events) => httpAway({ ...HTTP_AWAY, events }),
@@ -55,4 +58,6 @@ async function main(): Promise<number> {
   return bad === 0 ? 0 : 1;
 }
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => process.exit(128 + os.constants.signals[signal]));
 process.exit(await main());
