@@ -35,10 +35,13 @@ static void add_program_state(struct process *process, uint16_t type) {
   uint32_t error =
       type == F_EXEC_SETTLE ? (uint32_t)exec_error(process->pending, process->pid) : 0;
   struct frame *frame = add_frame(type, error, 0, 0);
+  // Most programs do nothing else that is looked up.
+  proc_once = true;
   add_text(frame, read_link(process->pid, "exe"));
   add_text(frame, read_link(process->pid, "cwd"));
   add_text(frame, read_proc(process->pid, "cmdline"));
   add_text(frame, keys_of(process->pid));
+  proc_once = false;
 }
 
 static bool keep_place(struct pending *pending, struct text dir, struct text name) {
@@ -69,12 +72,11 @@ static void capture_exec(struct process *process, const uint64_t *args, int path
   pid_t pid = process->pid;
   int dirfd = dirfd_at < 0 ? AT_FDCWD : (int)args[dirfd_at];
   uint64_t vector = args[path + 1];
-  struct text text = read_string(pid, args[path]);
+  struct text text = read_string_and_vector(pid, args[path], vector);
   bool by_fd = text.ok && text.size == 0 && dirfd_at >= 0 && (args[4] & AT_EMPTY_PATH) != 0;
   struct text name = by_fd ? directory_of(pid, dirfd) : text;
   struct text dir = {"", 0, true};
   if (name.size == 0 || name.at[0] != '/') dir = directory_of(pid, dirfd);
-  struct text argv = read_vector(pid, vector);
   const char *slash = name.size == 0 ? NULL : memrchr(name.at, '/', name.size);
   const char *base = slash == NULL ? name.at : slash + 1;
   size_t base_size = name.size == 0 ? 0 : (size_t)(name.at + name.size - base);
@@ -92,6 +94,9 @@ static void capture_exec(struct process *process, const uint64_t *args, int path
     process->pending->argv = vector;
     process->pending->base = strndup(base_size == 0 ? "" : base, base_size);
   }
+  // What a search has told once is not read again at each of its places.
+  struct text argv = {"", 0, true};
+  if (!continues) argv = read_vector(pid, vector);
   keep_place(process->pending, dir, name);
   process->dns_count = 0;
   struct frame *frame =
