@@ -14,7 +14,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   up: {
     summary: 'everything on this machine: embedded store, ingest and query, no broker',
     usage:
-      'up [--data DIR] [--port N] [--grafana HOST:PORT] [--witness URL=VKEY]… [--rules DIR]… [--no-rules] ' +
+      'up [--data DIR] [--port N] [--grafana HOST:PORT] [--retention POLICY] [--witness URL=VKEY]… [--rules DIR]… [--no-rules] ' +
       '[--alertmanager URL] [--webhook URL] [--health HOST:PORT]',
     load: async () => (await import('./commands/up.ts')).up,
   },

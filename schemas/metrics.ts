@@ -289,7 +289,24 @@ export const METRICS = {
     labels: { status: HTTP_STATUSES },
   },
   'telltale.witness.cosigned_time': gauge('s', 'When it cosigned last, in Unix time.'),
-  // Process
+  // Process, by the names of the semantic conventions
+  'process.cpu.time': {
+    ...counter('s', 'Processor time that the process has taken.'),
+    labels: { 'cpu.mode': ['user', 'system'] },
+  },
+  'process.memory.usage': gauge('By', 'Memory of the process that is in RAM.'),
+  'process.uptime': gauge('s', 'How long the process has run.'),
+  'process.unix.file_descriptor.count': gauge(
+    '{file_descriptor}',
+    'Files and connections that the process has open.',
+  ),
+  'nodejs.eventloop.utilization': gauge('1', 'How much of the time the event loop was at work.'),
+  'nodejs.eventloop.delay.p50': gauge(
+    's',
+    'How late the event loop comes to a timer, half of them.',
+  ),
+  'nodejs.eventloop.delay.p99': gauge('s', 'The same, for 99 of 100.'),
+  'nodejs.eventloop.delay.max': gauge('s', 'The latest since it was last said.'),
   'telltale.health.check': {
     ...gauge('1', '1 where a check of /readyz or /healthz passes, 0 where it fails.'),
     labels: { check: HEALTH_CHECKS, probe: ['ready', 'live'] },

@@ -3,7 +3,7 @@ import { escapeText } from '../../query/timeline/escape.ts';
 import { interruptSignal } from '../backup/site.ts';
 import { createClock } from '../process/clock.ts';
 import { UsageError } from '../process/lifecycle.ts';
-import { PolicyError, readPolicy } from '../retention/policy.ts';
+import { readPolicy } from '../retention/policy.ts';
 import { atDesk, WHERE_FLAGS } from '../retention/site.ts';
 import { type Due, planSweep, sweep, type TenantPlan } from '../retention/sweep.ts';
 
@@ -43,21 +43,17 @@ export async function retention(args: string[]): Promise<number> {
   if (positionals.join(' ') !== 'run') throw new UsageError('say "retention run"');
   if (values.policy === undefined)
     throw new UsageError('give --policy FILE: nothing is removed without one');
-  try {
-    const policy = readPolicy(values.policy);
-    const signal = interruptSignal();
-    return await atDesk(values, async (desk) => {
-      const deps = { ...desk, clock: createClock() };
-      const plans = await planSweep(deps, policy);
-      process.stdout.write(`policy ${policy.name}\n${plans.map(planText).join('')}`);
-      if (values['dry-run']) return 0;
-      const { removed, stripped } = await sweep(deps, policy, plans, signal);
-      process.stdout.write(
-        `removed ${removed} sessions, took the content of ${stripped}\n${NOT_REACHED}`,
-      );
-      return 0;
-    });
-  } catch (error) {
-    throw error instanceof PolicyError ? new UsageError(error.message) : error;
-  }
+  const policy = readPolicy(values.policy);
+  const signal = interruptSignal();
+  return await atDesk(values, async (desk) => {
+    const deps = { ...desk, clock: createClock() };
+    const plans = await planSweep(deps, policy);
+    process.stdout.write(`policy ${policy.name}\n${plans.map(planText).join('')}`);
+    if (values['dry-run']) return 0;
+    const { removed, stripped } = await sweep(deps, policy, plans, signal);
+    process.stdout.write(
+      `removed ${removed} sessions, took the content of ${stripped}\n${NOT_REACHED}`,
+    );
+    return 0;
+  });
 }

@@ -22,6 +22,8 @@ import { migrate } from '../migrate.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts } from '../process/lifecycle.ts';
 import { closeWeb, createWeb } from '../process/web.ts';
+import { recorder } from '../retention/site.ts';
+import { createSweeper } from '../retention/sweeper.ts';
 import {
   createDetection,
   type Detection,
@@ -53,6 +55,8 @@ export interface UpOptions {
   readonly rules?: Omit<DetectionSettings, 'queryUrl' | 'fleetRules'>;
   /** Who may ask; absent: the local token alone. */
   readonly access?: AccessSettings;
+  /** The file of a policy of retention; absent: nothing is ever removed. */
+  readonly retention?: string;
   /** Where Grafana's data source is answered; absent: nowhere. */
   readonly grafana?: EndpointAddress;
   readonly log: Log;
@@ -84,6 +88,7 @@ export function createUp(options: UpOptions): Up {
   let detection: Detection | undefined;
   let access: OpenAccess | undefined;
   let grafana: FastifyInstance | undefined;
+  let sweeper: Part | undefined;
   const observed = options.observed ?? silentService('up', log);
   const { telemetry } = observed;
   let beside: Part | undefined;
@@ -118,6 +123,12 @@ export function createUp(options: UpOptions): Up {
     );
     await registerQuery(app, access.deps);
     registerLog(app, seal.files, isLoopbackHost);
+    const { journals } = access.deps;
+    if (options.retention !== undefined)
+      sweeper = createSweeper({
+        ...{ ...shared, actor: 'telltale up', file: options.retention },
+        record: recorder(journals, 'telltale up'),
+      });
     const checks = [
       ...storeChecks(store),
       ...sealerChecks(seal.sealer, store, clock),
@@ -129,6 +140,7 @@ export function createUp(options: UpOptions): Up {
     await beside.start();
     await seal.start();
     await detection.start();
+    await sweeper?.start();
     await app.listen({ host: '127.0.0.1', port: options.port });
     url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
     access.publish(url);
@@ -140,6 +152,7 @@ export function createUp(options: UpOptions): Up {
   }
 
   async function stop(): Promise<void> {
+    await sweeper?.stop();
     const webs = [grafana, app].flatMap((web) => web ?? []);
     await Promise.all(webs.map((web) => closeWeb(web)));
     await access?.stop();
@@ -149,6 +162,7 @@ export function createUp(options: UpOptions): Up {
     await beside?.stop();
     beside = undefined;
     grafana = undefined;
+    sweeper = undefined;
     app = undefined;
     access = undefined;
     detection = undefined;
@@ -183,6 +197,7 @@ export async function up(args: string[]): Promise<number> {
       port: { type: 'string' },
       tenant: { type: 'string' },
       grafana: { type: 'string' },
+      retention: { type: 'string' },
       witness: { type: 'string', multiple: true, default: [] },
       ...HEALTH_FLAG,
       ...ACCESS_FLAGS,
@@ -200,6 +215,7 @@ export async function up(args: string[]): Promise<number> {
     access: accessSettings(values),
     log,
     observed,
+    ...(values.retention === undefined ? {} : { retention: values.retention }),
     ...(values.grafana === undefined ? {} : { grafana: endpointAddress(values.grafana) }),
   });
   const start = async () => {

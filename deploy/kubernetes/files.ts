@@ -4,7 +4,7 @@ import { agentFiles } from './agents.ts';
 import { agentPolicies, networkPolicies, witnessPolicies } from './network.ts';
 import { type Manifest, NAMESPACE } from './pods.ts';
 import { horizontalPodAutoscaler, scaledObject } from './scale.ts';
-import { serviceFiles, witnessFiles } from './services.ts';
+import { retention, serviceFiles, witnessFiles } from './services.ts';
 
 const FOLDER = 'deploy/kubernetes';
 const LINE = '# Written by `npm run gen`; change it by an overlay (README.md).\n';
@@ -50,6 +50,7 @@ export const FOLDERS: Readonly<
   base: { of: { namespace: NAMESPACE }, files: { ...serviceFiles(), network: networkPolicies() } },
   'components/hpa': { of: { kind: 'Component' }, files: { hpa: [horizontalPodAutoscaler()] } },
   'components/keda': { of: { kind: 'Component' }, files: { keda: scaledObject() } },
+  'components/retention': { of: { kind: 'Component' }, files: { retention: [retention()] } },
   witness: {
     of: { namespace: 'telltale-witness' },
     files: {

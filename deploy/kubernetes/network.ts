@@ -66,7 +66,7 @@ export const networkPolicies = (): readonly Manifest[] => [
   egress('to-kafka', ['migrate', ...WORKERS], inNamespace('kafka'), tcp(9093)),
   egress(
     'to-clickhouse',
-    ['migrate', ...WORKERS, 'query', 'seal'],
+    ['migrate', 'retention', ...WORKERS, 'query', 'seal'],
     inNamespace('clickhouse'),
     tcp(8443),
   ),

@@ -12,6 +12,7 @@ import {
   resources,
   SETTINGS,
   type Service,
+  scratch,
   secret,
   storeEnvironment,
 } from './pods.ts';
@@ -188,46 +189,99 @@ const budget = (component: string): Manifest => ({
   spec: { maxUnavailable: 1, selector: { matchLabels: labels(component) } },
 });
 
-/** Run before each new version of the others; a service refuses a store of another version. */
-function migration(): Manifest {
-  const mounts = [
-    authority,
-    secret('store', 'telltale-store-migrate'),
-    secret('kafka', 'telltale-kafka-migrate'),
-  ];
-  return {
-    apiVersion: 'batch/v1',
-    kind: 'Job',
-    metadata: { name: 'telltale-migrate', labels: labels('migrate') },
-    spec: {
-      backoffLimit: 5,
-      activeDeadlineSeconds: 3600,
-      ttlSecondsAfterFinished: 3600,
-      template: {
-        metadata: { labels: labels('migrate') },
-        spec: {
-          restartPolicy: 'Never',
-          serviceAccountName: 'telltale',
-          automountServiceAccountToken: false,
-          enableServiceLinks: false,
-          securityContext: POD_GUARDS,
-          containers: [
-            {
-              name: 'migrate',
-              image: image('migrate'),
-              args: ['migrate', '--partitions', String(PARTITIONS)],
-              env: [...storeEnvironment('migrate'), ...kafkaEnvironment('migrate')],
-              resources: resources('100m', '128Mi', '1', '512Mi'),
-              securityContext: CONTAINER_GUARDS,
-              volumeMounts: mounts.map(({ name, at }) => ({ name, mountPath: at, readOnly: true })),
-            },
-          ],
-          volumes: mounts.map(({ name, volume }) => ({ name, ...volume })),
-        },
-      },
-    },
-  };
+interface Errand {
+  readonly component: string;
+  readonly args: readonly string[];
+  readonly environment: readonly object[];
+  readonly mounts: Service['mounts'];
 }
+
+/** A job that runs once and ends; it is done by the image of `migrate`, which has every command. */
+const jobOf = ({ component, args, environment, mounts }: Errand) => ({
+  backoffLimit: 5,
+  activeDeadlineSeconds: 3600,
+  ttlSecondsAfterFinished: 3600,
+  template: {
+    metadata: { labels: labels(component) },
+    spec: {
+      restartPolicy: 'Never',
+      serviceAccountName: 'telltale',
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      securityContext: POD_GUARDS,
+      containers: [
+        {
+          name: component,
+          image: image('migrate'),
+          args,
+          env: environment,
+          resources: resources('100m', '128Mi', '1', '512Mi'),
+          securityContext: CONTAINER_GUARDS,
+          volumeMounts: mounts.map(({ name, at, volume }) => ({
+            name,
+            mountPath: at,
+            ...('emptyDir' in volume ? {} : { readOnly: true }),
+          })),
+        },
+      ],
+      volumes: mounts.map(({ name, volume }) => ({ name, ...volume })),
+    },
+  },
+});
+
+/** Run before each new version of the others; a service refuses a store of another version. */
+const migration = (): Manifest => ({
+  apiVersion: 'batch/v1',
+  kind: 'Job',
+  metadata: { name: 'telltale-migrate', labels: labels('migrate') },
+  spec: jobOf({
+    component: 'migrate',
+    args: ['migrate', '--partitions', String(PARTITIONS)],
+    environment: [...storeEnvironment('migrate'), ...kafkaEnvironment('migrate')],
+    mounts: [
+      authority,
+      secret('store', 'telltale-store-migrate'),
+      secret('kafka', 'telltale-kafka-migrate'),
+    ],
+  }),
+});
+
+const POLICY = '/run/telltale/policy';
+
+/** Each night what the policy lets go of; one that is late is not run beside the next. */
+export const retention = (): Manifest => ({
+  apiVersion: 'batch/v1',
+  kind: 'CronJob',
+  metadata: { name: 'telltale-retention', labels: labels('retention') },
+  spec: {
+    schedule: '17 2 * * *',
+    timeZone: 'Etc/UTC',
+    concurrencyPolicy: 'Forbid',
+    startingDeadlineSeconds: 3600,
+    jobTemplate: {
+      spec: jobOf({
+        component: 'retention',
+        args: [
+          ...['retention', 'run', `--policy=${POLICY}/policy.yaml`],
+          ...[`--access=${DATA}`, '--by=telltale-retention'],
+        ],
+        environment: storeEnvironment('migrate'),
+        mounts: [
+          authority,
+          secret('store', 'telltale-store-migrate'),
+          {
+            name: 'policy',
+            at: POLICY,
+            volume: { configMap: { name: 'telltale-retention-policy' } },
+          },
+          // Its journal is in the table before the job ends.
+          scratch('journal', DATA, '64Mi'),
+          scratch('tmp', '/tmp', '64Mi'),
+        ],
+      }),
+    },
+  },
+});
 
 /** Rules over the fleet run in one worker alone: it is one that is never two. */
 function fleetWorker(): Manifest {

@@ -9,8 +9,10 @@
  * A tenant without an entry has the default; without a default it keeps all. Age counts from when a
  * session's last event was written to the store: the clocks of collectors are not believed.
  */
+
 import fs from 'node:fs';
 import { parse } from 'yaml';
+import { UsageError } from '../process/lifecycle.ts';
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 const DAYS_MAX = 36_500;
@@ -29,9 +31,7 @@ export interface Policy {
 }
 
 /** A policy that can't be meant; says all that is wrong with it. */
-export class PolicyError extends Error {
-  override readonly name = 'PolicyError';
-}
+export class PolicyError extends UsageError {}
 
 type Loose = Readonly<Record<string, unknown>>;
 const isObject = (value: unknown): value is Loose =>

@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import type { Store } from '#schemas';
+import type { GateDeps } from '../../query/access/gate.ts';
 import { openDirect } from '../access/direct.ts';
 import { accessDir } from '../access/local.ts';
 import { migrate, requireSchema } from '../migrate.ts';
@@ -37,6 +38,15 @@ export interface Desk {
   ): Promise<void>;
 }
 
+/** Writes what is done into a tenant's journal, by the name of whoever does it. */
+export const recorder =
+  (journals: GateDeps['journals'], actor: string): Desk['record'] =>
+  async (tenant, operation, reason, attrs) => {
+    await journals(tenant).append({
+      ...{ kind: 'access', actor, operation, outcome: 'success', reason, attrs },
+    });
+  };
+
 /** Opens the store, does the work and ships the journal. Throws `UsageError` for what was not meant. */
 export async function atDesk<T>(flags: Flags, work: (desk: Desk) => Promise<T>): Promise<T> {
   if (flags.store !== undefined && flags.data !== undefined)
@@ -58,11 +68,7 @@ export async function atDesk<T>(flags: Flags, work: (desk: Desk) => Promise<T>):
       ...{ store, log, tenant: 'default' },
       ...(dir === undefined ? {} : { dir }),
     });
-    const record: Desk['record'] = async (tenant, operation, reason, attrs) => {
-      await opened.deps
-        .journals(tenant)
-        .append({ kind: 'access', actor, operation, outcome: 'success', reason, attrs });
-    };
+    const record = recorder(opened.deps.journals, actor);
     return await work({ store, actor, record }).finally(() => opened.stop());
   } finally {
     await store.close();

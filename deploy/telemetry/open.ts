@@ -6,6 +6,7 @@ import { type Clock, type Log, type Meter, NO_TRACER, type Store, type Tracer } 
 import { createMeter } from '../process/meter.ts';
 import { observeRequests } from './http.ts';
 import { tracedLog } from './logs.ts';
+import { watchProcess } from './process.ts';
 import type { ServiceName } from './services.ts';
 import type { TelemetrySettings } from './settings.ts';
 import { observeStore } from './store.ts';
@@ -67,6 +68,8 @@ export async function openTelemetry(options: Options): Promise<Telemetry> {
   const sdk = openSdk({ ...settings, service, version: VERSION, instance: randomUUID() });
   const meter = createMeter(sdk.instruments);
   zeroCounters(meter, service);
+  const watch = watchProcess(meter);
+  const { scrape } = sdk;
   const tracer = sdk.tracer === undefined ? NO_TRACER : createTracer(sdk.tracer, sdk.contexts);
   return {
     meter,
@@ -75,7 +78,12 @@ export async function openTelemetry(options: Options): Promise<Telemetry> {
     store: (store) => observeStore(store, { meter, tracer, clock }),
     requests: (app) =>
       observeRequests(app, { meter, clock, contexts: sdk.contexts, tracer: sdk.tracer }),
-    scrape: sdk.scrape,
-    stop: sdk.stop,
+    // What a scrape finds is of its own time.
+    scrape: scrape && (() => Promise.resolve(watch.look()).then(scrape)),
+    async stop() {
+      watch.look();
+      watch.stop();
+      await sdk.stop();
+    },
   };
 }

@@ -4,6 +4,8 @@ import { METRICS, type MetricName } from '#schemas';
 export type ServiceName = 'up' | 'ingest' | 'query' | 'seal' | 'witness' | 'collector';
 
 const INGEST: readonly ServiceName[] = ['ingest', 'up'];
+const SERVICES: readonly ServiceName[] = ['ingest', 'query', 'seal', 'up', 'witness'];
+const ALL: readonly ServiceName[] = [...SERVICES, 'collector'];
 /** Collectors, and the service that keeps the journal of accesses in a spool as they do. */
 const SPOOLS: readonly ServiceName[] = ['collector', 'query', 'up'];
 
@@ -24,7 +26,9 @@ const SAID_BY: Readonly<Record<string, readonly ServiceName[]>> = {
   'db.client': ['ingest', 'query', 'seal', 'up'],
   'telltale.seal': ['seal', 'up'],
   'telltale.witness': ['witness'],
-  'telltale.health': ['ingest', 'query', 'seal', 'up', 'witness'],
+  process: ALL,
+  'nodejs.eventloop': ALL,
+  'telltale.health': SERVICES,
 };
 
 /** The services that say a metric. Throws for one that stands under no name here. */

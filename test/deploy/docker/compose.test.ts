@@ -8,6 +8,7 @@ import { parse } from 'yaml';
 import { ingest } from '../../../deploy/commands/ingest.ts';
 import { migrateCommand } from '../../../deploy/commands/migrate.ts';
 import { query } from '../../../deploy/commands/query.ts';
+import { retention } from '../../../deploy/commands/retention.ts';
 import { splitCommand } from '../../../deploy/commands/run.ts';
 import { seal } from '../../../deploy/commands/seal.ts';
 
@@ -43,7 +44,7 @@ const COMMANDS: Readonly<Record<string, (args: string[]) => Promise<number>>> = 
   query,
   seal,
 };
-const ONE_SHOT = new Set(['agent', 'migrate']);
+const ONE_SHOT = new Set(['agent', 'migrate', 'retention']);
 
 afterEach(() => {
   vi.unstubAllEnvs();
@@ -72,7 +73,9 @@ describe('deploy/compose.yaml', () => {
 
   it('has the whole product', () => {
     expect(Object.keys(file.services).sort()).toEqual(
-      'agent alertmanager clickhouse grafana ingest kafka migrate prometheus query seal'.split(' '),
+      'agent alertmanager clickhouse grafana ingest kafka migrate prometheus query retention seal'.split(
+        ' ',
+      ),
     );
   });
 
@@ -127,7 +130,7 @@ describe('deploy/compose.yaml', () => {
         .map(([, name]) => name),
     );
     const read_ = (name: string, variable: string): boolean => {
-      if (COMMANDS[name] !== undefined || name === 'agent') return settings.has(variable);
+      if (COMMANDS[name] !== undefined || ONE_SHOT.has(name)) return settings.has(variable);
       if (name === 'clickhouse')
         return (
           variable === 'CLICKHOUSE_SKIP_USER_SETUP' ||
@@ -168,6 +171,21 @@ describe.each(ours)('the command line of %s', (name, service) => {
   it('has its target in the Dockerfile', () => {
     const dockerfile = read(service.build?.dockerfile ?? '');
     expect(dockerfile).toMatch(new RegExp(`^FROM base AS ${service.build?.target}$`, 'm'));
+  });
+});
+
+describe('the command of the profile retention', () => {
+  it('is one that `telltale retention` takes, with a policy that it can read', async () => {
+    const { profiles, command = [], volumes = [] } = file.services.retention as Service;
+    expect(profiles).toEqual(['retention']);
+    const [name, ...args] = command;
+    expect(name).toBe('retention');
+    const [, inside] = /--policy=(\S+)/.exec(args.join(' ')) ?? [];
+    expect(volumes).toContain(`./docker/retention.yaml:${inside}:ro`);
+    const policy = path.join(root, 'deploy/docker/retention.yaml');
+    const own = args.map((arg) => (arg.startsWith('--policy=') ? `--policy=${policy}` : arg));
+    await expect(retention([...own, '--data', '/no/such'])).rejects.toThrow('no such directory');
+    await expect(retention([...own, '--no-such'])).rejects.toThrow('no-such');
   });
 });
 

@@ -41,16 +41,20 @@ interface Workload {
   readonly pod: PodSpec;
 }
 
-const folders = Object.entries(FOLDERS).map(
-  ([name, { files }]) => [name, Object.values(files).flat()] as const,
-);
-const all = folders.flatMap(([, manifests]) => manifests);
+const manifestsOf = (folder: string) => Object.values(FOLDERS[folder]?.files ?? {}).flat();
+/** What is applied together: a component stands on the base. */
+const folders = Object.keys(FOLDERS).map((name) => {
+  const under = name.startsWith('components/') ? manifestsOf('base') : [];
+  return [name, [...under, ...manifestsOf(name)]] as const;
+});
+const all = Object.keys(FOLDERS).flatMap(manifestsOf);
 
 function workloadOf(manifest: Manifest): Workload[] {
-  const spec = manifest.spec as { template?: { metadata: { labels: never }; spec: PodSpec } };
+  type Spec = { template?: { metadata: { labels: never }; spec: PodSpec } };
+  const spec = manifest.spec as Spec & { jobTemplate?: { spec: Spec } };
   if (manifest.kind === 'Pod')
     return [{ manifest, labels: manifest.metadata.labels as never, pod: manifest.spec as never }];
-  const { template } = spec ?? {};
+  const { template } = spec?.jobTemplate?.spec ?? spec ?? {};
   return template === undefined
     ? []
     : [{ manifest, labels: template.metadata.labels, pod: template.spec }];
@@ -100,6 +104,9 @@ describe('the Kubernetes manifests', () => {
     const [job] = all.filter(({ kind }) => kind === 'Job');
     const wrong = { ...(job as Manifest), spec: { ...(job?.spec as object), backofLimit: 1 } };
     expect(faultsOf([wrong]).join()).toMatch(/backofLimit/);
+    const [cron] = all.filter(({ kind }) => kind === 'CronJob');
+    const late = { ...(cron as Manifest), spec: { ...(cron?.spec as object), timezone: 'UTC' } };
+    expect(faultsOf([late]).join()).toMatch(/timezone/);
   });
 
   it('guard every container, bound it, and pin its image', () => {

@@ -7,7 +7,11 @@ import { hold } from '../../../deploy/commands/hold.ts';
 import { retention } from '../../../deploy/commands/retention.ts';
 import type { Up } from '../../../deploy/commands/up.ts';
 import { verify } from '../../../deploy/commands/verify.ts';
+import { createClock } from '../../../deploy/process/clock.ts';
 import { parsePolicy, readPolicy } from '../../../deploy/retention/policy.ts';
+import { createSweeper } from '../../../deploy/retention/sweeper.ts';
+import { openStore } from '../../../deploy/stores/open.ts';
+import { fakeLog } from '../../fakes/ports.ts';
 import { caught, onStore, record, withUp } from '../data-dir.ts';
 
 const ids = (n: number) =>
@@ -137,6 +141,36 @@ describe('telltale retention', () => {
     expect(said.words()).toContain('removed 0 sessions, took the content of 0');
   }, 60_000);
 
+  it('is done by a service too, round after round, until it stops', async () => {
+    const store = await openStore(`chdb:${data}`, { log: fakeLog() });
+    const file = path.join(root, 'round.yaml');
+    const log = fakeLog();
+    const shared = { store, log, clock: createClock(), actor: 'telltale up', file };
+    const operations: string[] = [];
+    const record = async (_: string, operation: string) => void operations.push(operation);
+    const sweeper = () => createSweeper({ ...shared, record, firstMs: 1, everyMs: 20 });
+    expect(sweeper).toThrow('round.yaml');
+    fs.writeFileSync(file, 'name: round\ndefault: {sessionDays: 7}\n');
+    const part = sweeper();
+    await part.start();
+    const told = (name: string) => log.lines.filter((line) => line.event === name);
+    await vi.waitFor(() => expect(told('retention.swept').length).toBeGreaterThan(1), 20_000);
+    expect(told('retention.swept').map(({ fields }) => fields?.removed)).toEqual(
+      told('retention.swept').map((_, round) => (round === 0 ? 1 : 0)),
+    );
+    fs.writeFileSync(file, 'name: 1\n');
+    await vi.waitFor(() => expect(told('retention.failed').length).toBeGreaterThan(0), 20_000);
+    await part.stop();
+    const rounds = log.lines.length;
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect(log.lines.length).toBe(rounds);
+    await store.close();
+    expect(operations).toEqual(['retention remove']);
+    expect(await countOf('events', stripped)).toBe(0);
+    expect(await countOf('removals', stripped)).toBe(1);
+    expect(await countOf('events', young)).toBeGreaterThan(5);
+  }, 60_000);
+
   it('leaves a loss a loss, and a false tombstone no cover', async () => {
     const gone = `DELETE WHERE session_id = '${young[0]}' SETTINGS mutations_sync = 1`;
     await onStore(
@@ -149,7 +183,7 @@ describe('telltale retention', () => {
       const { code, words } = await verifyAll(up);
       expect(words).toContain(`${young[0]}  removed: the log vouches for`);
       expect(words).toContain(`${old[0]}  removed, and the tombstone does not cover it`);
-      expect(words).toMatch(/ 2 removed, 1 removed by retention policy/);
+      expect(words).toMatch(/ 2 removed, 2 removed by retention policy/);
       expect(code).toBe(1);
     });
   }, 60_000);
