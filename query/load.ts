@@ -22,6 +22,7 @@ import { markWhole } from './content.ts';
 import { isUuid } from './cursor.ts';
 import { badInput, QueryError } from './errors.ts';
 import { type SessionBounds, type SessionHead, type SessionRow, sessionHead } from './render.ts';
+import { isRemoved, removalOf } from './retention.ts';
 import { type Runner, SESSION_LIMITS } from './run.ts';
 import { sessionPlan, sessionsPlan, streamsPlan } from './session-plan.ts';
 import type { Analysis } from './timeline/analyse.ts';
@@ -233,11 +234,17 @@ export function createLoads(run: Runner): SessionLoads {
     ]);
     // All rows are at hand: the same account as `accounts` gives, without asking the engine again.
     const accountOf = accountsFrom(evidence, parked);
+    const missing = new Map(
+      [...accountOf].map(([stream, { unaccounted }]) => [stream, unaccounted]),
+    );
+    const isShort = all.length === 0 || [...missing.values()].some((ranges) => ranges.length > 0);
+    const removal = isShort ? await removalOf(run, id) : undefined;
     return {
       id,
       agent,
       host,
       user,
+      ...(removal !== undefined && isRemoved(removal, missing) ? { removal } : {}),
       events: all,
       streams: [...accountOf].map(([streamId, completeness]) => ({
         streamId,

@@ -87,9 +87,9 @@ export const placeOf = (event: FlatEvent): EventPlace => ({
   streamId: event.stream_id,
 });
 
-/** A page of sessions out of `size + 1` rows. */
-export const sessionPage = (rows: readonly SessionRow[], size: number): Page<SessionHead> =>
-  pageOf(rows.map(sessionHead), size, sessionCursor);
+/** A page of sessions out of `size + 1` of them. */
+export const sessionPage = (heads: readonly SessionHead[], size: number): Page<SessionHead> =>
+  pageOf(heads, size, sessionCursor);
 
 /** Nanoseconds of a second are the last nine digits. */
 const NS_DIGITS = 9;

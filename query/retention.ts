@@ -1,9 +1,12 @@
 /** What was done to sessions as wholes: who holds them, and which are gone by policy. */
-import type { Row } from '#schemas';
-import { isUuid } from './cursor.ts';
+import type { Ranges, Row } from '#schemas';
+import { isUuid, type SessionPlace } from './cursor.ts';
 import { badInput } from './errors.ts';
-import { holdsPlan, removalPlan } from './retention-plan.ts';
+import { has } from './plan.ts';
+import { type SessionHead, type SessionRow, sessionHead } from './render.ts';
+import { holdsPlan, removalPlan, tombstonesPlan } from './retention-plan.ts';
 import type { Runner } from './run.ts';
+import type { SessionFilter } from './session-plan.ts';
 
 /** A legal hold: retention leaves the session alone. */
 export interface Hold {
@@ -65,4 +68,71 @@ export async function removalOf(run: Runner, session: string): Promise<Removal |
       events: Number(stored),
     })),
   };
+}
+
+/** What the tombstones of one session's streams say together. */
+export interface Tombstone {
+  readonly policy: string;
+  readonly days: number;
+  readonly by: string;
+  /** Decimal nanoseconds. */
+  readonly removedNs: string;
+  /** Events that were stored of it. */
+  readonly events: number;
+}
+
+/** A session of which the tombstone stands alone, or beside what is still there. */
+export type RemovedHead = SessionHead & { readonly removal: Tombstone };
+
+interface TombstoneRow extends SessionRow {
+  readonly policy: string;
+  readonly days: number;
+  readonly actor: string;
+  readonly removed_ms: string;
+  readonly events: string;
+}
+
+const removedHead = (row: TombstoneRow): RemovedHead => ({
+  ...sessionHead(row),
+  removal: {
+    policy: row.policy,
+    days: Number(row.days),
+    by: row.actor,
+    removedNs: `${row.removed_ms}000000`,
+    events: Number(row.events),
+  },
+});
+
+/** Sessions that retention removed, newest first, and one more than `size`. */
+export async function removedSessions(
+  run: Runner,
+  size: number,
+  filter: SessionFilter,
+  after?: SessionPlace,
+): Promise<readonly RemovedHead[]> {
+  const { agent, host, user, journal } = filter;
+  if ([agent, host, user, journal].some(has))
+    throw badInput(
+      'removed: a tombstone names no agent, host or user; only the times can be given',
+    );
+  const plan = tombstonesPlan(run.tenant, size + 1, filter, after);
+  return (await run.rows<TombstoneRow>(plan)).map(removedHead);
+}
+
+/** A session by its tombstone; undefined where retention removed none of that id. */
+export async function removedSession(run: Runner, id: string): Promise<RemovedHead | undefined> {
+  if (!isUuid(id)) return undefined;
+  const [row] = await run.rows<TombstoneRow>(tombstonesPlan(run.tenant, 1, { id }));
+  return row === undefined ? undefined : removedHead(row);
+}
+
+/**
+ * Whether all that is missing of a session's streams went by policy: each number lies within a
+ * tombstone of its stream. `missing` is by stream.
+ */
+export function isRemoved(removal: Removal, missing: ReadonlyMap<string, Ranges>): boolean {
+  const last = new Map(removal.streams.map((stream) => [stream.stream_id, stream.last_seq]));
+  return [...missing].every(([stream, ranges]) =>
+    ranges.every(([, to]) => to <= (last.get(stream) ?? -1)),
+  );
 }

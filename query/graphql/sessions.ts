@@ -4,7 +4,8 @@ import { readSessionCursor } from '../cursor.ts';
 import { badInput } from '../errors.ts';
 import { findSession } from '../load.ts';
 import { PAGE_DEFAULT, PAGE_MAX, pageSize } from '../plan.ts';
-import { eventOf, type SessionHead, type SessionRow, sessionPage } from '../render.ts';
+import { eventOf, type SessionHead, type SessionRow, sessionHead, sessionPage } from '../render.ts';
+import { removedSession, removedSessions } from '../retention.ts';
 import { sessionsPlan } from '../session-plan.ts';
 import type { FlatEvent } from '../timeline/view.ts';
 import { timelinePage } from '../timeline-page.ts';
@@ -38,6 +39,10 @@ const SessionFilterInput = builder.inputType('SessionFilter', {
     journal: t.boolean({
       description:
         'The service’s own sessions, of accesses and of casework, instead of those of agents; for admins.',
+    }),
+    removed: t.boolean({
+      description:
+        'The tombstones of sessions that retention removed, instead of sessions that are there. They have a time and a `removal`; nothing else is known of them.',
     }),
   }),
 });
@@ -120,17 +125,22 @@ builder.queryFields((t) => ({
     resolve: async (_root, { first, after, filter }, { run }) => {
       const size = pageSize(first);
       const place = after === undefined || after === null ? undefined : readSessionCursor(after);
+      if (filter?.removed)
+        return sessionPage(await removedSessions(run, size, filter, place), size);
       const plan = sessionsPlan(run.tenant, size, filter ?? {}, place);
-      return sessionPage(await run.rows<SessionRow>(plan), size);
+      return sessionPage((await run.rows<SessionRow>(plan)).map(sessionHead), size);
     },
   }),
   session: t.field({
     type: SessionRef,
     nullable: true,
-    description: 'One session, by its id; "latest" is the one that began last.',
+    description:
+      'One session, by its id; "latest" is the one that began last. Of one that retention removed the tombstone: `removal` says so.',
     args: { id: t.arg.id({ required: true }) },
     resolve: async (_root, { id }, { run, loads }) =>
-      (await findSession(run, String(id), loads)) ?? null,
+      (await findSession(run, String(id), loads)) ??
+      (await removedSession(run, String(id))) ??
+      null,
   }),
   event: t.field({
     type: EventRef,

@@ -10,6 +10,7 @@ import { DEAD_LETTERS_MAX } from '../account-plan.ts';
 import { type Accounts, sessionVerdict } from '../accounts.ts';
 import type { ParkedLetter, StreamHead } from '../load.ts';
 import { idOf } from '../render.ts';
+import { isRemoved, removalOf } from '../retention.ts';
 import { builder, costs } from './builder.ts';
 import { EventRef } from './events.ts';
 import { SessionRef } from './sessions.ts';
@@ -133,6 +134,11 @@ const StreamRef = builder.objectRef<StreamHead>('Stream').implement({
   }),
 });
 
+interface SessionAccounts {
+  readonly id: string;
+  readonly accounts: Accounts;
+}
+
 const StreamAccountRef = builder
   .objectRef<{ readonly streamId: string; readonly account: Completeness }>('StreamAccount')
   .implement({
@@ -142,16 +148,24 @@ const StreamAccountRef = builder
     }),
   });
 
-const SessionCompletenessRef = builder.objectRef<Accounts>('SessionCompleteness').implement({
+const SessionCompletenessRef = builder.objectRef<SessionAccounts>('SessionCompleteness').implement({
   description: 'The accounts of all streams, also of those of which everything was parked.',
   fields: (t) => ({
     verdict: t.string({
-      description: `The worst of its streams. ${VERDICT}`,
-      resolve: (accounts) => sessionVerdict([...accounts.values()].map(({ verdict }) => verdict)),
+      description: `The worst of its streams. ${VERDICT} removed: all that is missing was removed by retention, see \`removal\` of the session.`,
+      resolve: async ({ id, accounts }, _args, { run }) => {
+        const verdict = sessionVerdict([...accounts.values()].map((account) => account.verdict));
+        const removal = verdict === 'incomplete' ? await removalOf(run, id) : undefined;
+        const missing = [...accounts].map(
+          ([stream, { unaccounted }]) => [stream, unaccounted] as const,
+        );
+        return removal !== undefined && isRemoved(removal, new Map(missing)) ? 'removed' : verdict;
+      },
     }),
     streams: t.field({
       type: [StreamAccountRef],
-      resolve: (accounts) => [...accounts].map(([streamId, account]) => ({ streamId, account })),
+      resolve: ({ accounts }) =>
+        [...accounts].map(([streamId, account]) => ({ streamId, account })),
     }),
   }),
 });
@@ -198,7 +212,7 @@ builder.objectFields(SessionRef, (t) => ({
   completeness: t.field({
     type: SessionCompletenessRef,
     ...costs(ACCOUNT_COST),
-    resolve: ({ id }, _args, { loads }) => loads.accounts(id),
+    resolve: async ({ id }, _args, { loads }) => ({ id, accounts: await loads.accounts(id) }),
   }),
   deadLetters: t.field({
     type: [DeadLetterRef],

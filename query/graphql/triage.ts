@@ -3,6 +3,7 @@ import { alertByFingerprint, type StoredAlert } from '../alerts.ts';
 import { badInput } from '../errors.ts';
 import { findSession } from '../load.ts';
 import type { SessionHead } from '../render.ts';
+import { removedSession } from '../retention.ts';
 import type { CoveringCheckpoint, Proof } from '../timeline/proofs.ts';
 import type { StreamVerdicts } from '../timeline/story.ts';
 import {
@@ -212,7 +213,8 @@ builder.queryFields((t) => ({
           ? undefined
           : await alertByFingerprint(run, String(fingerprint));
       if (alert === undefined && !session) return null;
-      const head = await findSession(run, String(session ?? alert?.session_id), loads);
+      const id = String(session ?? alert?.session_id);
+      const head = (await findSession(run, id, loads)) ?? (await removedSession(run, id));
       if (head === undefined) return null;
       const { data, assessment, story } = await loads.whole(head);
       const focus = alert?.events.map(({ id }) => id) ?? [];

@@ -14,6 +14,7 @@ import { type FlatEvent, kindsWith } from './view.ts';
 
 export const FINDING_KINDS = [
   'tampered',
+  'removed',
   'incomplete',
   'gap',
   'parked',
@@ -57,6 +58,17 @@ const many = (count: number, one: string, more = `${one}s`): string =>
   `${count} ${count === 1 ? one : more}`;
 
 function* ofStreams(data: SessionData): Generator<Finding> {
+  const { removal } = data;
+  if (removal !== undefined)
+    yield {
+      kind: 'removed',
+      severity: 'info',
+      text: `retention removed ${many(
+        removal.streams.reduce((sum, { events }) => sum + events, 0),
+        'event',
+      )} by the policy ${removal.policy}, after ${many(removal.days, 'day')}: nothing of this is lost`,
+      eventIds: [],
+    };
   for (const { streamId, completeness, integrity } of data.streams) {
     const where = data.streams.length === 1 ? '' : ` (stream ${streamId})`;
     const faults = integrity?.faults ?? [];
@@ -68,7 +80,7 @@ function* ofStreams(data: SessionData): Generator<Finding> {
         eventIds: [`${streamId}-${fault.seq}`],
       };
     if (completeness === undefined) continue;
-    if (completeness.unaccounted.length > 0)
+    if (removal === undefined && completeness.unaccounted.length > 0)
       yield {
         kind: 'incomplete',
         severity: 'high',

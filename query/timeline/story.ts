@@ -29,6 +29,15 @@ export interface SessionData {
   readonly events: readonly TelltaleEvent[];
   readonly streams: readonly StreamVerdicts[];
   readonly deadLetters: readonly DeadLetter[];
+  /** Set where all that is missing of it was removed by retention. */
+  readonly removal?: RemovedByPolicy;
+}
+
+/** What a tombstone says: by which policy the session went, and how much of it was stored. */
+export interface RemovedByPolicy {
+  readonly policy: string;
+  readonly days: number;
+  readonly streams: readonly { readonly events: number }[];
 }
 
 export interface Message {

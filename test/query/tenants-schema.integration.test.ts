@@ -30,6 +30,17 @@ async function seed(store: Store, tenant: string, own: string | undefined): Prom
     await insertEvents(store, stampStream({ ...shared, session: own, stream: THEIR_STREAM }));
   await insertDead(store, { tenant, seq: 4, reason: 'conflict', detail: `detail${mark}` });
   await insertAlert(store, tenant, `reason${mark}`);
+  const whole = { tenant, session_id: SESSION, actor: `kim-of-${tenant}` };
+  const numbers = { stream_id: STREAM, last_seq: 4, events: 4, policy_days: 30 };
+  const times = { first_ts: '2025-11-24 16:00:00', last_ts: '2025-11-24 16:00:01' };
+  for (const [table, row] of [
+    ['holds', { ...whole, action: 'placed', reason: `reason${mark}` }],
+    ['removals', { ...whole, ...numbers, ...times, policy: `policy${mark}` }],
+  ] as const) {
+    const lines = Buffer.from(`${JSON.stringify(row)}\n`);
+    const one = { table: `telltale.${table}`, lines, rows: 1, timeMs: 20_000 };
+    await store.insert({ ...one, dedupToken: `${table}-${tenant}` });
+  }
   const note = {
     kind: 'annotation' as const,
     ts: '1764000000000000005',
