@@ -22,7 +22,8 @@ import type { StoredAlert } from './history.ts';
 import { type Book, openBook } from './raise.ts';
 
 export interface FleetLimits {
-  /** From the end of one look to the next. */
+  /** From the end of one look to the next: at least, and at most where looks take long. */
+  readonly everyMsMin: number;
   readonly everyMs: number;
   /** How far before the last look each one begins: an insert is visible a moment after its time. */
   readonly overlapMs: number;
@@ -51,6 +52,7 @@ export interface FleetLimits {
 }
 
 export const FLEET_LIMITS: FleetLimits = {
+  everyMsMin: 1_000,
   everyMs: 5_000,
   overlapMs: 3_000,
   sweepEveryMs: 60_000,

@@ -35,6 +35,8 @@ const KNOWN_MAX = 200_000;
 const MS_NS = 1_000_000n;
 const DAY_NS = 86_400_000n * MS_NS;
 const HOUR_MS = 3_600_000;
+/** Looking may take one part in so many of the time, between the two bounds. */
+const LOOK_SHARE = 10;
 
 export interface FleetDeps {
   readonly store: Store;
@@ -205,10 +207,13 @@ export function createFleet(deps: FleetDeps): Fleet {
 
   async function loop(): Promise<void> {
     while (!abort.signal.aborted) {
+      const beganNs = clock.monotonicNs();
       await look().catch((error) => {
         if (!abort.signal.aborted) log.error('fleet.look_failed', { error: String(error) });
       });
-      await clock.sleep(limits.everyMs, abort.signal).catch(() => {});
+      const tookMs = Number((clock.monotonicNs() - beganNs) / MS_NS);
+      const pauseMs = Math.max(limits.everyMsMin, (LOOK_SHARE - 1) * tookMs);
+      await clock.sleep(Math.min(pauseMs, limits.everyMs), abort.signal).catch(() => {});
     }
   }
 

@@ -135,6 +135,12 @@ describe('a first-seen rule', () => {
     const [first] = runAll(rule(body), events('net:a@0'));
     expect(first?.key).toEqual(['t', 'a']);
   });
+  it('remembers as many values as a busy tenant contacts', () => {
+    const hosts = Array.from({ length: 12_000 }, (_, n) => `net:h${n}@${n}`);
+    const again = `net:h0@${hosts.length}`;
+    const wide = rule(body.replace(/history: \S+/, 'history: 30d'));
+    expect(find(wide, [...hosts, again].join(' '))).toHaveLength(hosts.length);
+  });
   it('holds no more values than its limit', () => {
     const matcher = rule(body);
     const state = open(matcher, { groupsMax: 2, eventsPerGroupMax: 9, valuesMax: 2 });
