@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The `telltale` command: finds the subcommand, gives clear errors, sets the exit code. */
 import { KAFKA_USAGE } from './kafka/usage.ts';
+import { keepHeapYoung } from './process/heap.ts';
 import { UsageError } from './process/lifecycle.ts';
 
 interface Command {
@@ -22,7 +23,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'record a session; exits with the command’s code',
     usage:
       'run [--agent NAME] [--sensor auto|seccomp|ptrace|feed|none] [--feed falco|tetragon|gvisor:FILE|unix:SOCKET|-] [--secret PATH] [--redact FILE] [--content full|hash|none] [--egress FILE [--resolver IP:PORT]] [--to URL|kafka://HOST:PORT,…] [--tenant NAME] -- COMMAND …',
-    load: async () => (await import('./commands/run.ts')).run,
+    load: async () => {
+      keepHeapYoung();
+      return (await import('./commands/run.ts')).run;
+    },
   },
   timeline: {
     summary: 'print a session as a story',
