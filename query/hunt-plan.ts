@@ -1,8 +1,16 @@
 /**
- * The statements of a backtest. The first finds the sessions of which a rule could say anything;
- * the second reads of those the rows that matter to its rules, and no others. Pure.
+ * The statements of a backtest that read rows: of the sessions that `hunt-find.ts` finds those that
+ * matter to their rules, and no others. Pure.
  */
-import { createRowSql, PROCESS_KINDS, type RowTest, type RuleNeed, selectEvent } from '#schemas';
+import {
+  createRowSql,
+  eventColumn,
+  PROCESS_KINDS,
+  type RowSql,
+  type RowTest,
+  type RuleNeed,
+  selectEvent,
+} from '#schemas';
 import { type Condition, condition, type ScopedSql, select } from './sql.ts';
 
 /** Nanoseconds since 1970, decimal; both ends belong to it. */
@@ -29,76 +37,15 @@ export type Sessions = ReadonlyMap<string, SessionNeeds>;
 const KEYS_MAX = 20_000;
 /** Rules that one number tells of, a bit each. */
 const MASK_BITS = 32;
+/** Numbers of a stream whose rows are one list, so that no list grows without a bound. */
+const STRETCH = 1024;
 
 /** A key within a session as one number; equal keys have the same. */
-const keySql = (columns: readonly string[]): string =>
+export const keySql = (columns: readonly string[]): string =>
   `cityHash64(session_id, ${columns.map((one) => `ifNull(toString(${one}), '')`).join(', ')})`;
 
 /** When a rule takes an event for having happened: as `ruleTimeNs` has it. */
-const RULE_TIME = 'toUnixTimestamp64Nano(least(ts, observed_ts))';
-
-/** Conditions on how many rows of a session pass the first test, and on a silence of the second. */
-function leastOf(
-  write: ReturnType<typeof createRowSql>,
-  rows: RuleNeed['rows'],
-  { count, silenceNs, alike }: NonNullable<RuleNeed['atLeast']>,
-): readonly string[] {
-  const first = write.rows(rows[0] ?? []);
-  const each = `map(cityHash64(${['kind', ...alike].join(', ')}), toUInt32(1))`;
-  const most = `arrayMax(mapValues(sumMapIf(${each}, ${first})))`;
-  const times = `arraySort(groupArrayIf(${RULE_TIME}, ${write.rows(rows[1] ?? [])}))`;
-  return [
-    count === 1 ? '' : `${alike.length === 0 ? `countIf(${first})` : most} >= ${count}`,
-    silenceNs === 0n ? '' : `arrayMax(arrayDifference(${times})) >= ${silenceNs}`,
-  ].filter((one) => one !== '');
-}
-
-/** Sessions with a row in the span for which some rule's need is met; `rules` holds which. */
-export function huntSessionsPlan(
-  tenant: string,
-  needs: readonly RuleNeed[],
-  span: Span,
-  limit: number,
-): ScopedSql {
-  const write = createRowSql();
-  const any = (tests: readonly RowTest[]) =>
-    `countIf(${write.rows(tests.flatMap((test) => test.shown ?? [test]))}) > 0`;
-  const keysOf = ({ rows, required, keys }: RuleNeed): string =>
-    keys === undefined
-      ? "CAST([], 'Array(String)')"
-      : `CAST(arrayIntersect(${required
-          .map((at) => `groupUniqArrayIf(${keySql(keys[at] ?? [])}, ${write.rows(rows[at] ?? [])})`)
-          .join(', ')}), 'Array(String)')`;
-  const needOf = ({ rows, required, atLeast, keys, novel }: RuleNeed, place: number): string =>
-    [
-      ...(keys === undefined ? [] : [`notEmpty(keys[${place + 1}])`]),
-      ...(required.length > 0
-        ? required.map((at) => any(rows[at] ?? []))
-        : [any((novel === undefined ? rows : rows.slice(1)).flat())]),
-      ...(atLeast === undefined ? [] : leastOf(write, rows, atLeast)),
-    ].join(' AND ');
-  const met = needs.map(needOf);
-  const all = needs
-    .flatMap(({ rows }) => rows.flat())
-    .flatMap((test) => [test, ...(test.shown ?? [])]);
-  const distinct = [...new Map(all.map((test) => [write.row(test), test])).values()];
-  return select(tenant, {
-    columns: `toString(session_id) AS session, toString(cityHash64(session_id)) AS hash, count() AS rows_count, [${needs.map(keysOf).join(', ')}] AS keys, [${met.map((one) => `(${one})`).join(', ')}] AS rules`,
-    from: 'events',
-    where: [condition(write.rows(distinct), write.params)],
-    groupBy: 'session_id',
-    having: [
-      condition('has(rules, 1)'),
-      condition(`min(${RULE_TIME}) <= {until:Int64} AND max(${RULE_TIME}) >= {since:Int64}`, {
-        until: span.to,
-        since: span.from,
-      }),
-    ],
-    // As the table has them, so that sessions that are read together lie together.
-    orderBy: 'toYYYYMMDD(min(ts)), session_id',
-    limit,
-  });
-}
+export const RULE_TIME = 'toUnixTimestamp64Nano(least(ts, observed_ts))';
 
 /**
  * Of the rows that a rule of the tenant takes for new or not, the first and the last of those that
@@ -128,22 +75,25 @@ export function huntNovelPlan(
   });
 }
 
-/** The rows of one rule in the sessions that it can say something about. */
-function clauseOf(
-  write: ReturnType<typeof createRowSql>,
-  { rows, lineage, keys, novel }: RuleNeed,
-  wanted: readonly string[],
-): string {
-  const asked = novel === undefined ? rows : rows.slice(1);
+/** The tests of the rows that are read of a session for a rule; what can be new is read before. */
+const askedOf = ({ rows, novel }: RuleNeed) => (novel === undefined ? rows : rows.slice(1));
+
+type Write = (tests: readonly RowTest[]) => string;
+
+/** The rows of one rule in the sessions that it can say something about; undefined for none. */
+function clauseOf(sql: RowSql, write: Write, need: RuleNeed, wanted: readonly string[]) {
+  const { lineage, keys } = need;
   const keyed = keys !== undefined && wanted.length <= KEYS_MAX;
+  const among = keyed ? sql.bind(wanted, 'UInt64') : '';
   const tests = keyed
-    ? asked.map(
-        (some, at) =>
-          `(${write.rows(some)}) AND toString(${keySql(keys[at] ?? [])}) IN ${write.bind(wanted, 'String')}`,
-      )
-    : [write.rows(asked.flat())];
-  if (lineage) tests.push(write.rows([{ kinds: PROCESS_KINDS }]));
-  return tests.map((one) => `(${one})`).join(' OR ');
+    ? askedOf(need).map((some, at) => {
+        const rows = write(some);
+        return rows === 'false' ? rows : `(${rows}) AND ${keySql(keys[at] ?? [])} IN ${among}`;
+      })
+    : [write(askedOf(need).flat())];
+  if (lineage) tests.push(write([{ kinds: PROCESS_KINDS }]));
+  const some = [...new Set(tests)].filter((one) => one !== 'false');
+  return some.length === 0 ? undefined : some.map((one) => `(${one})`).join(' OR ');
 }
 
 /** For each session and each `MASK_BITS` rules a number with a bit for each rule that it concerns. */
@@ -158,40 +108,88 @@ function masksOf(sessions: Sessions, words: number): readonly (readonly string[]
   );
 }
 
+/** The rules that can say something of some sessions, by their places. */
+export function placesIn(sessions: Sessions): ReadonlySet<number> {
+  const places = new Set<number>();
+  for (const { byRule } of sessions.values()) for (const place of byRule.keys()) places.add(place);
+  return places;
+}
+
+/** The rows of some sessions that matter to their rules. */
+function rowsIn(
+  sql: RowSql,
+  write: Write,
+  needs: readonly RuleNeed[],
+  sessions: Sessions,
+): Condition {
+  const all = [...sessions.values()];
+  const hashes = () =>
+    sql.bind(
+      all.map(({ hash }) => hash),
+      'UInt64',
+    );
+  const words = masksOf(sessions, Math.ceil(needs.length / MASK_BITS));
+  const mask = (word: number) =>
+    `transform(cityHash64(session_id), ${hashes()}, ${sql.bind(words[word] ?? [], 'UInt64')}, toUInt64(0))`;
+  const clauses = [...placesIn(sessions)].flatMap((place) => {
+    const keys = all.flatMap(({ byRule }) => byRule.get(place) ?? []);
+    const clause = clauseOf(sql, write, needs[place] as RuleNeed, keys);
+    if (clause === undefined) return [];
+    if (all.every(({ byRule }) => byRule.has(place))) return [`(${clause})`];
+    const concerned = `bitTest(${mask(Math.floor(place / MASK_BITS))}, ${place % MASK_BITS})`;
+    return [`(${concerned} AND (${clause}))`];
+  });
+  const within = `session_id IN ${sql.bind([...sessions.keys()], 'UUID')}`;
+  return condition(`${within} AND (${clauses.join(' OR ') || 'false'})`, sql.params);
+}
+
+/** The kinds of the rows that are read for some rules. */
+export function kindsRead(needs: readonly RuleNeed[]): readonly string[] {
+  const kinds = needs.flatMap((need) => [
+    ...askedOf(need)
+      .flat()
+      .flatMap((test) => test.kinds),
+    ...(need.lineage ? PROCESS_KINDS : []),
+  ]);
+  return [...new Set(kinds)].sort();
+}
+
 /**
- * The rows of some sessions that matter to their rules; `ordered`: each session in one piece, as its
- * collectors saw it, and otherwise in no order, which is cheaper.
+ * The rows of one kind of some sessions that matter to their rules, in no order: for each stream,
+ * and each stretch of its numbers, a list of rows, of which each is a list of the values of
+ * `columns` in their order.
  */
 export function huntRowsPlan(
   tenant: string,
   needs: readonly RuleNeed[],
   sessions: Sessions,
+  kind: string,
   columns: readonly string[],
-  ordered: boolean,
 ): ScopedSql {
-  const write = createRowSql();
-  const hashes = write.bind(
-    [...sessions.values()].map(({ hash }) => hash),
-    'UInt64',
-  );
-  const masks = masksOf(sessions, Math.ceil(needs.length / MASK_BITS)).map((values) => {
-    const bound = write.bind(values, 'UInt64');
-    return `transform(cityHash64(session_id), ${hashes}, ${bound}, toUInt64(0))`;
+  const sql = createRowSql();
+  const ofKind = `kind = ${sql.one(kind)}`;
+  const rows = rowsIn(sql, (tests) => sql.rowsOfKind(kind, tests), needs, sessions);
+  const values = columns.map(eventColumn).join(', ');
+  return select(tenant, {
+    columns: `toString(session_id) AS session, toString(stream_id) AS stream, groupArray(tuple(${values})) AS list`,
+    from: 'events',
+    where: [condition(ofKind, sql.params), rows],
+    groupBy: `session_id, stream_id, intDiv(seq, ${STRETCH})`,
   });
-  const clauses = needs.flatMap((need, place) => {
-    const met = [...sessions.values()].flatMap(({ byRule }) => byRule.get(place) ?? []);
-    if (![...sessions.values()].some(({ byRule }) => byRule.has(place))) return [];
-    const concerned = `bitTest(${masks[Math.floor(place / MASK_BITS)]}, ${place % MASK_BITS})`;
-    return [`(${concerned} AND (${clauseOf(write, need, met)}))`];
-  });
-  const within = `session_id IN ${write.bind([...sessions.keys()], 'UUID')}`;
-  const where: Condition[] = [
-    condition(`${within} AND (${clauses.join(' OR ') || 'false'})`, write.params),
-  ];
+}
+
+/** The same rows of all kinds, each session in one piece, as its collectors saw it. */
+export function huntOrderedPlan(
+  tenant: string,
+  needs: readonly RuleNeed[],
+  sessions: Sessions,
+  columns: readonly string[],
+): ScopedSql {
+  const sql = createRowSql();
   return select(tenant, {
     columns: selectEvent(columns),
     from: 'events',
-    where,
-    ...(ordered ? { orderBy: 'session_id, observed_ts, stream_id, seq' } : {}),
+    where: [rowsIn(sql, sql.rows, needs, sessions)],
+    orderBy: 'session_id, observed_ts, stream_id, seq',
   });
 }

@@ -2,6 +2,7 @@
  * The historic side of rules: a backtest over what is stored. SQL finds the sessions and rows that
  * could matter; the live engine's own tests and matchers decide, so both say the same.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   type Alert,
   type Backtest,
@@ -15,6 +16,7 @@ import {
   type Row,
   type Rule,
   type RuleNeed,
+  rowReader,
   STREAM_LIMITS,
   type StreamLimits,
   type TelltaleEvent,
@@ -22,10 +24,13 @@ import {
   type Wanted,
 } from '#schemas';
 import { QueryError } from './errors.ts';
+import { huntSessionsPlan } from './hunt-find.ts';
 import {
   huntNovelPlan,
+  huntOrderedPlan,
   huntRowsPlan,
-  huntSessionsPlan,
+  kindsRead,
+  placesIn,
   type SessionNeeds,
   type Sessions,
   type Span,
@@ -34,10 +39,14 @@ import type { Runner } from './run.ts';
 
 /** The most sessions that one backtest looks into. */
 export const HUNT_SESSIONS_MAX = 1_000_000;
-/** Sessions whose rows are read by one statement, and of how many rows at most … */
+/**
+ * Sessions whose rows are read together, and how many rows they have at most that matter to any
+ * rule; a session of more rows is read alone and in order.
+ */
 const CHUNK_SESSIONS = 2_000;
 const CHUNK_ROWS = 200_000;
-/** … of which some matter; a session of more rows is read alone and in order. */
+/** Events that are judged before whoever else waits for this thread gets a turn. */
+const TURN_EVENTS = 2_000;
 /** Dozens of conditions cost as much for a block of few rows as for one of many. */
 const BLOCK_ROWS = 65_536;
 
@@ -108,6 +117,14 @@ async function findSessions(
 }
 
 const FIRST_INPUT = 0;
+/** What the place of a list says of its rows, or the list of its kind. */
+const PLACED = new Set(['tenant', 'session_id', 'stream_id', 'kind']);
+/** The rows of a stretch of a stream, as `huntRowsPlan` gives them. */
+type Listed = {
+  readonly session: string;
+  readonly stream: string;
+  readonly list: readonly (readonly unknown[])[];
+};
 type Place = readonly [session: string, stream: string, seq: string, ts: string, observed: string];
 
 /** The events that stand for all that are alike; the same one twice where there is one only. */
@@ -174,28 +191,34 @@ class Chase {
   readonly #options: HuntOptions;
   readonly #needs: readonly RuleNeed[];
   readonly #test: Backtest;
-  readonly #columns: readonly string[];
+  readonly #sessions: Map<string, SessionNeeds>;
   readonly alerts: Alert[] = [];
-  #sessions = 0;
   #events = 0;
-  /** Sessions of which all events are here and the rules have not seen them. */
-  readonly #waiting: TelltaleEvent[][] = [];
 
-  constructor(run: Reader, options: HuntOptions) {
+  /** `sessions`: those that were found; of the rules only those are run that any of these wants. */
+  constructor(
+    run: Reader,
+    options: HuntOptions,
+    needs: readonly RuleNeed[],
+    sessions: Map<string, SessionNeeds>,
+  ) {
     this.#run = run;
     this.#options = options;
-    this.#needs = options.rules.map(needOf);
-    this.#columns = columnsFor(options.rules);
-    this.#test = createBacktest(createRuleSet(options.rules), options.views(), HUNT_STREAM_LIMITS);
+    this.#needs = needs;
+    this.#sessions = sessions;
+    const places = placesIn(sessions);
+    const rules = needs.flatMap(({ rule, novel }, place) =>
+      novel !== undefined || places.has(place) ? [rule] : [],
+    );
+    this.#test = createBacktest(createRuleSet(rules), options.views(), HUNT_STREAM_LIMITS);
   }
 
   get stats(): HuntStats {
-    return { sessions: this.#sessions, events: this.#events, hits: this.#test.hits };
+    return { sessions: this.#sessions.size, events: this.#events, hits: this.#test.hits };
   }
 
   /** Shows rules of a tenant the events that can be new; gives the sessions that these are of. */
-  async #showNovel(place: number): Promise<ReadonlySet<string>> {
-    const need = this.#needs[place] as RuleNeed;
+  async #showNovel(need: RuleNeed): Promise<ReadonlySet<string>> {
     const among = new Set<string>();
     if (need.novel === undefined) return among;
     const { tenant } = this.#run;
@@ -210,14 +233,14 @@ class Chase {
     return among;
   }
 
-  /** The sessions that are to be read, and of each the rules that may say something. */
-  async #find(): Promise<Map<string, SessionNeeds>> {
-    const sessions = await findSessions(this.#run, this.#needs, this.#options.span);
-    for (const [place, { novel }] of this.#needs.entries()) {
-      if (novel === undefined) continue;
-      const alone = this.#needs[place]?.rows.length === 1;
+  /** Shows what can be new, and lets go of the sessions that have nothing of it. */
+  async #findNovel(): Promise<void> {
+    const sessions = this.#sessions;
+    for (const [place, need] of this.#needs.entries()) {
+      if (need.novel === undefined) continue;
+      const alone = need.rows.length === 1;
       const opened = [...sessions.values()].some(({ byRule }) => byRule.has(place));
-      const among = alone || opened ? await this.#showNovel(place) : undefined;
+      const among = alone || opened ? await this.#showNovel(need) : undefined;
       for (const [session, needs] of sessions) {
         if (!needs.byRule.has(place) || among?.has(session)) continue;
         const byRule = new Map(needs.byRule);
@@ -226,8 +249,6 @@ class Chase {
       }
     }
     for (const [session, { byRule }] of sessions) if (byRule.size === 0) sessions.delete(session);
-    this.#sessions = sessions.size;
-    return sessions;
   }
 
   /** The rules that may say something of a session, and by which of their inputs. */
@@ -243,56 +264,56 @@ class Chase {
     );
   }
 
-  #judge(chunk: Sessions, events: readonly TelltaleEvent[]): void {
-    const [first] = events;
-    const needs = first === undefined ? undefined : chunk.get(first.session_id);
-    if (first === undefined || needs === undefined) return;
-    this.#events += events.length;
-    this.alerts.push(...this.#test.add(events, this.#wantedOf(needs)));
-    this.alerts.push(...this.#test.close(first.tenant, first.session_id));
-  }
-
-  /** Judges sessions that wait, as many as make up for so many events. */
-  #work(of: Sessions, events: number): void {
-    for (let done = 0; done < events; ) {
-      const next = this.#waiting.pop();
-      if (next === undefined) return;
-      done += next.length;
-      this.#judge(of, next.sort(bySight));
+  /** What the rules say of sessions whose events are all here; others get a turn in between. */
+  async #judge(read: ReadonlyMap<string, TelltaleEvent[]>, chunk: Sessions): Promise<void> {
+    let turn = 0;
+    for (const [session, events] of read) {
+      const wanted = this.#wantedOf(chunk.get(session) as SessionNeeds);
+      this.alerts.push(...this.#test.add(events.sort(bySight), wanted));
+      this.alerts.push(...this.#test.close(this.#run.tenant, session));
+      this.#events += events.length;
+      turn += events.length;
+      if (turn < TURN_EVENTS) continue;
+      turn = 0;
+      await nextTurn();
     }
-  }
-
-  #plan(chunk: Sessions, ordered: boolean): AsyncIterable<readonly Row[]> {
-    const plan = huntRowsPlan(this.#run.tenant, this.#needs, chunk, this.#columns, ordered);
-    return ahead(this.#run.stream<Row>(plan, READ_LIMITS));
-  }
-
-  /**
-   * Reads the rows of some sessions; while the engine looks for more of them, sessions of the last
-   * chunk are judged.
-   */
-  async #read(chunk: Sessions, all: Sessions): Promise<void> {
-    const bySession = new Map<string, TelltaleEvent[]>();
-    for await (const rows of this.#plan(chunk, false)) {
-      for (const row of rows) {
-        const event = knownEventOf(row);
-        if (event === undefined) continue;
-        const list = bySession.get(event.session_id);
-        if (list === undefined) bySession.set(event.session_id, [event]);
-        else list.push(event);
-      }
-      this.#work(all, rows.length);
-    }
-    this.#work(all, Number.POSITIVE_INFINITY);
-    this.#waiting.push(...bySession.values());
     this.#options.progress?.(this.stats);
+  }
+
+  /** Reads the rows of some sessions, kind by kind with the columns that its rules ask for. */
+  async #read(chunk: Sessions): Promise<Map<string, TelltaleEvent[]>> {
+    const { tenant } = this.#run;
+    const needs = [...placesIn(chunk)].map((place) => this.#needs[place] as RuleNeed);
+    const rules = needs.map(({ rule }) => rule);
+    const lineage = needs.some((need) => need.lineage);
+    const bySession = new Map<string, TelltaleEvent[]>();
+    for (const kind of kindsRead(needs)) {
+      const columns = columnsFor(rules, { kind, lineage }).filter((name) => !PLACED.has(name));
+      const eventOf = rowReader(kind, columns);
+      const plan = huntRowsPlan(tenant, this.#needs, chunk, kind, columns);
+      for await (const lists of ahead(this.#run.stream<Listed>(plan, READ_LIMITS)))
+        for (const { session, stream, list } of lists) {
+          const place = { tenant, session_id: session, stream_id: stream };
+          const events = bySession.get(session) ?? [];
+          bySession.set(session, events);
+          for (const values of list) events.push(eventOf(place, values));
+        }
+    }
+    return bySession;
   }
 
   /** Reads a session that is too large to be held, and judges it as it comes. */
   async #readLarge(chunk: Sessions): Promise<void> {
-    for (const [session, needs] of chunk) {
-      const wanted = this.#wantedOf(needs);
-      for await (const rows of this.#plan(chunk, true)) {
+    const needs = [...placesIn(chunk)].map((place) => this.#needs[place] as RuleNeed);
+    const lineage = needs.some((need) => need.lineage);
+    const columns = columnsFor(
+      needs.map(({ rule }) => rule),
+      { lineage },
+    );
+    const plan = huntOrderedPlan(this.#run.tenant, this.#needs, chunk, columns);
+    for (const [session, of] of chunk) {
+      const wanted = this.#wantedOf(of);
+      for await (const rows of ahead(this.#run.stream<Row>(plan, READ_LIMITS))) {
         const events = rows.flatMap((row) => knownEventOf(row) ?? []);
         this.#events += events.length;
         this.alerts.push(...this.#test.add(events, wanted));
@@ -302,14 +323,24 @@ class Chase {
     this.#options.progress?.(this.stats);
   }
 
+  /** While the engine reads the rows of some sessions, those that were read before are judged. */
   async run(): Promise<void> {
-    const sessions = await this.#find();
-    for (const chunk of chunks(sessions)) {
+    await this.#findNovel();
+    let judged = Promise.resolve();
+    for (const chunk of chunks(this.#sessions)) {
       const rows = [...chunk.values()].reduce((sum, one) => sum + one.rows, 0);
-      if (rows > CHUNK_ROWS) await this.#readLarge(chunk);
-      else await this.#read(chunk, sessions);
+      if (rows > CHUNK_ROWS) {
+        await judged;
+        await this.#readLarge(chunk);
+        continue;
+      }
+      const read = await this.#read(chunk);
+      await judged;
+      judged = this.#judge(read, chunk);
+      // Where it fails while more is read, it is told when that has been read.
+      judged.catch(() => {});
     }
-    this.#work(sessions, Number.POSITIVE_INFINITY);
+    await judged;
     this.alerts.push(...this.#test.finish());
   }
 }
@@ -320,7 +351,8 @@ class Chase {
  */
 export async function hunt(run: Reader, options: HuntOptions): Promise<Hunt> {
   if (options.rules.length === 0) return { alerts: [], stats: { sessions: 0, events: 0, hits: 0 } };
-  const chase = new Chase(run, options);
+  const needs = options.rules.map(needOf);
+  const chase = new Chase(run, options, needs, await findSessions(run, needs, options.span));
   try {
     await chase.run();
   } catch (error) {

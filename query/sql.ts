@@ -97,6 +97,11 @@ export interface ScopedSql extends Sql {
 
 export interface Select {
   readonly columns: string;
+  /**
+   * Columns that say whether a row passes conditions, by their names: who may not see what these
+   * look at may not ask them either.
+   */
+  readonly marks?: Readonly<Record<string, Condition>>;
   /** Values that the columns name. */
   readonly params?: Readonly<Record<string, SqlValue>>;
   readonly from: TableName | ScopedSql;
@@ -151,12 +156,17 @@ export function select(tenant: string, query: Select): ScopedSql {
   if (typeof tenant !== 'string' || tenant === '') throw new ScopeError('a query needs a tenant');
   const where = (query.where ?? []).filter((item) => item !== undefined);
   const having = (query.having ?? []).filter((item) => item !== undefined);
+  const marks = Object.entries(query.marks ?? {});
+  const conditions = [...where, ...having, ...marks.map(([, item]) => item)];
   const fragments = [query.columns, query.groupBy, query.orderBy, query.limitBy];
-  for (const text of [...fragments, ...[...where, ...having].map((item) => item.text)])
+  for (const text of [...fragments, ...conditions.map((item) => item.text)])
     if (text !== undefined) checkFragment(text);
   const params: Record<string, SqlValue> = Object.assign(Object.create(null), { tenant });
   merge(params, query.params ?? {});
-  for (const item of [...where, ...having]) merge(params, item.params);
+  for (const item of conditions) merge(params, item.params);
+  const columns = [query.columns, ...marks.map(([name, { text }]) => `${text} AS ${name}`)].join(
+    ', ',
+  );
   const source = sourceOf(tenant, query.from, params);
   const rest =
     joined('WHERE', [...source.scope, ...where]) +
@@ -165,12 +175,25 @@ export function select(tenant: string, query: Select): ScopedSql {
     (query.orderBy === undefined ? '' : ` ORDER BY ${query.orderBy}`) +
     (query.limitBy === undefined ? '' : ` LIMIT 1 BY ${query.limitBy}`) +
     (query.limit === undefined ? '' : ` LIMIT ${limitOf(query.limit)}`);
-  const text = `SELECT ${query.columns} FROM ${source.text}${rest}`;
+  const text = `SELECT ${columns} FROM ${source.text}${rest}`;
   for (const [, name] of text.matchAll(PLACEHOLDER))
     if (name === undefined || !(name in params)) throw new ScopeError(`no value for {${name}}`);
-  const bare = `SELECT ${query.columns} FROM ${source.bare}${rest}`;
-  const tests = testsOf([...where, ...having], source);
+  const bare = `SELECT ${columns} FROM ${source.bare}${rest}`;
+  const tests = testsOf(conditions, source);
   return { text, bare, tests, params } as unknown as ScopedSql;
+}
+
+/**
+ * The rows of several statements, one after the other; they have the same columns. Throws
+ * `ScopeError` where they are of different tenants, or bind one name to two values.
+ */
+export function unionAll(parts: readonly ScopedSql[]): ScopedSql {
+  const params: Record<string, SqlValue> = Object.create(null);
+  for (const part of parts) merge(params, part.params);
+  const named = new Set(parts.flatMap(({ tests }) => tests?.split(', ') ?? []));
+  const all = (form: 'text' | 'bare') => parts.map((part) => part[form]).join(' UNION ALL ');
+  const tests = named.size === 0 ? undefined : [...named].join(', ');
+  return { text: all('text'), bare: all('bare'), tests, params } as unknown as ScopedSql;
 }
 
 const NAMED_TABLE = /\bFROM (telltale\.\w+)\b/g;

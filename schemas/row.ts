@@ -80,9 +80,63 @@ export function fromRow(row: Loose): TelltaleEvent {
   return event as unknown as TelltaleEvent;
 }
 
-/** The same; undefined for a kind that this program does not know, which has no rule either. */
+/** What a row says by its place, for rows that are told without it. */
+export interface RowPlace {
+  readonly tenant: string;
+  readonly session_id: string;
+  readonly stream_id: string;
+}
+
+/**
+ * Reads rows of one kind that are the values of `names` alone, in this order and as `selectEvent`
+ * gives them: the same event as `fromRow` makes of a row with these columns. Throws for a kind that
+ * is not known.
+ */
+export function rowReader(
+  kind: string,
+  names: readonly string[],
+): (place: RowPlace, values: readonly unknown[]) => TelltaleEvent {
+  const plan = new Map(planOf(kind).map((step) => [step.name, step]));
+  const steps = names.map((name) => plan.get(name));
+  return ({ tenant, session_id, stream_id }, values) => {
+    const event: Record<string, unknown> = { kind, tenant, session_id, stream_id };
+    for (let at = 0; at < steps.length; at++) {
+      const step = steps[at];
+      const stored = values[at];
+      if (step === undefined || stored === null || stored === undefined) continue;
+      const value = columnValue(step.shape, stored);
+      if (value === undefined || (step.emptyIsAbsent && isDefault(value))) continue;
+      event[step.name] = value;
+    }
+    return event as unknown as TelltaleEvent;
+  };
+}
+
+/** As `fromRow`; undefined for a kind that this program does not know, which has no rule either. */
 export const knownEventOf = (row: Loose): TelltaleEvent | undefined =>
   REGISTRY.has(String(row.kind)) ? fromRow(row) : undefined;
+
+/** Where a field stands in what `selectEvent` gives, and its value out of it. */
+export interface FieldReader {
+  readonly key: string;
+  /** As `fromRow` gives it; undefined where the event does not have it. */
+  read(stored: unknown): unknown;
+}
+
+/** How one field of the events of a kind is read; undefined where the kind does not have it. */
+export function fieldReader(kind: string, field: string): FieldReader | undefined {
+  const step = planOf(kind).find(({ name }) => name === field);
+  if (step === undefined) return undefined;
+  const { name, nsKey, shape, emptyIsAbsent } = step;
+  return {
+    key: nsKey ?? name,
+    read(stored) {
+      if (stored === null || stored === undefined) return undefined;
+      const value = columnValue(shape, stored);
+      return emptyIsAbsent && isDefault(value) ? undefined : value;
+    },
+  };
+}
 
 const strangers = new Map<string, readonly string[]>();
 

@@ -169,15 +169,19 @@ SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1`;
  */
 export function selectEvent(names: readonly string[] = Object.keys(ALL_FIELDS)): string {
   return names
-    .map((name) => {
-      const field = ALL_FIELDS[name];
-      if (field === undefined) throw new Error(`no such column: ${name}`);
-      return field.shape === 'time'
-        ? `toString(toUnixTimestamp64Nano(${name})) AS ${name}_ns`
-        : name;
-    })
+    .map((name) => (isTime(name) ? `${eventColumn(name)} AS ${name}_ns` : name))
     .join(', ');
 }
+
+function isTime(name: string): boolean {
+  const field = ALL_FIELDS[name];
+  if (field === undefined) throw new Error(`no such column: ${name}`);
+  return field.shape === 'time';
+}
+
+/** A column of the event as `selectEvent` gives it, without a name. */
+export const eventColumn = (name: string): string =>
+  isTime(name) ? `toString(toUnixTimestamp64Nano(${name}))` : name;
 
 /** Renames the `_ns` columns of `selectEvent` back to their fields. */
 export function rowOf(row: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -20,26 +20,35 @@ const folded = (column: string, whole: Literals['whole']): string =>
 
 export interface RowSql {
   /** What the conditions written so far bind. */
-  readonly params: Readonly<Record<string, readonly string[]>>;
+  readonly params: Readonly<Record<string, string | readonly string[]>>;
+  /** A placeholder for one text. */
+  one(value: string): string;
   /** A placeholder for these values. */
   bind(values: readonly string[], type: string): string;
   row(test: RowTest): string;
   /** Rows that pass any of the tests; `false` for none. */
   rows(tests: readonly RowTest[]): string;
+  /** The same for rows that are known to be of one kind. */
+  rowsOfKind(kind: string, tests: readonly RowTest[]): string;
 }
 
 /** Writes conditions, and binds each value once. */
 export function createRowSql(): RowSql {
-  const params: Record<string, readonly string[]> = {};
+  const params: Record<string, string | readonly string[]> = {};
   const names = new Map<string, string>();
 
-  function bind(values: readonly string[], type: string): string {
-    const key = `${type}\n${JSON.stringify(values)}`;
-    const name = names.get(key) ?? `v${names.size}`;
-    names.set(key, name);
-    params[name] = values;
-    return `{${name}:Array(${type})}`;
+  function placeholder(value: string | readonly string[], type: string): string {
+    const key = `${type}\n${JSON.stringify(value)}`;
+    const known = names.get(key);
+    const name = known ?? `v${names.size}`;
+    if (known === undefined) {
+      names.set(key, name);
+      params[name] = value;
+    }
+    return `{${name}:${type}}`;
   }
+  const bind = (values: readonly string[], type: string) => placeholder(values, `Array(${type})`);
+  const one = (value: string) => placeholder(value, 'String');
 
   function literals({ columns, needles, whole }: Literals): string {
     const sorted = [...new Set(needles)].sort();
@@ -74,5 +83,12 @@ export function createRowSql(): RowSql {
   const rows = (tests: readonly RowTest[]): string =>
     tests.length === 0 ? 'false' : tests.map((test) => `(${row(test)})`).join(' OR ');
 
-  return { params, bind, row, rows };
+  function rowsOfKind(kind: string, tests: readonly RowTest[]): string {
+    const own = tests.filter(({ kinds }) => kinds.includes(kind)).map(({ need }) => need);
+    if (own.includes(undefined)) return 'true';
+    const needs = own.map((need) => `(${needed(need as RowNeed)})`);
+    return needs.length === 0 ? 'false' : [...new Set(needs)].join(' OR ');
+  }
+
+  return { params, one, bind, row, rows, rowsOfKind };
 }

@@ -1,7 +1,7 @@
 /**
- * What a backtest of the 43 default rules costs over a store of `bench:query` (`query/generate.ts`):
+ * What a backtest of the default rules costs over a store of `bench:query` (`query/generate.ts`):
  *
- *     node --conditions=telltale-source --import tsx test/bench/detect-hunt.ts --dir DIR [--outside 20]
+ *     node --conditions=telltale-source --import tsx test/bench/detect-hunt.ts --dir DIR [--outside 20] [--rules DIR]
  *
  * Half of the made-up tool calls go to an MCP server or fetch a page, which rules take for content
  * from outside. `--outside` takes it out of all sessions but so many in a hundred: the store is
@@ -17,7 +17,13 @@ import { hunt } from '../../query/hunt.ts';
 import { runnerFor } from '../query/access.ts';
 import { mainThreadSecondsOf, round, say } from './ingest/measure.ts';
 
-const { values } = parseArgs({ options: { dir: { type: 'string' }, outside: { type: 'string' } } });
+const { values } = parseArgs({
+  options: {
+    dir: { type: 'string' },
+    outside: { type: 'string' },
+    rules: { type: 'string', default: SHIPPED_RULES[0] as string },
+  },
+});
 if (values.dir === undefined) {
   say('give --dir DIR, a store that bench:query has made');
   process.exit(2);
@@ -28,7 +34,7 @@ if (values.outside !== undefined)
     tool = if(tool = 'web_fetch', 'view_image', tool)
     WHERE kind = 'tool.call' AND cityHash64(session_id, 'outside') % 100 >= ${Number(values.outside)}
     SETTINGS mutations_sync = 2`);
-const { rules } = readRuleFolder(SHIPPED_RULES[0] as string);
+const { rules } = readRuleFolder(values.rules);
 const began = performance.now();
 const before = process.cpuUsage();
 const mainBefore = mainThreadSecondsOf(process.pid);

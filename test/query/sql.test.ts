@@ -6,7 +6,14 @@ import * as live from '../../query/live/plan.ts';
 import * as shared from '../../query/plan.ts';
 import * as retention from '../../query/retention-plan.ts';
 import * as sessions from '../../query/session-plan.ts';
-import { condition, containing, ScopeError, type Select, select } from '../../query/sql.ts';
+import {
+  condition,
+  containing,
+  ScopeError,
+  type Select,
+  select,
+  unionAll,
+} from '../../query/sql.ts';
 import * as timeline from '../../query/timeline-plan.ts';
 
 const plan = {
@@ -127,6 +134,20 @@ describe('select', () => {
     expect(() => build({ where: two })).toThrow('two values');
     expect(() => build({ where: [condition('1', { tenant: 'globex' })] })).toThrow('two values');
     expect(() => build({ limit: -1 })).toThrow(ScopeError);
+  });
+
+  it('asks who may see content of what is told by a mark, also through a union', () => {
+    const part = (text: string) => build({ marks: { m: condition(text, {}) } });
+    expect(part("tool = 'x'").tests).toBeUndefined();
+    const asked = part("output = 'x'");
+    expect(asked.text).toContain("output = 'x' AS m FROM telltale.events WHERE (tenant = ");
+    expect(asked.tests).toBe('output');
+    expect(() => part('1 FROM telltale.events --')).toThrow(ScopeError);
+    const both = unionAll([part("tool = 'x'"), asked]);
+    expect(both.text).toBe(`${part("tool = 'x'").text} UNION ALL ${asked.text}`);
+    expect(both.bare).toBe(`${part("tool = 'x'").bare} UNION ALL ${asked.bare}`);
+    expect(build({ columns: 'm', from: both }).tests).toBe('output');
+    expect(() => unionAll([asked, build({}, 'globex')])).toThrow('two values');
   });
 
   it('takes wildcards literally', () => expect(containing('5%_\\')).toBe('%5\\%\\_\\\\%'));

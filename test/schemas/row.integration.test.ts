@@ -11,8 +11,11 @@ import {
   canonical,
   EVENTS_TABLE,
   encode,
+  eventColumn,
   fromRow,
+  REGISTRY,
   rowOf,
+  rowReader,
   type Store,
   selectEvent,
   type TelltaleEvent,
@@ -55,6 +58,24 @@ async function throughTheEngine(events: readonly TelltaleEvent[]): Promise<void>
   expect(back.length).toBe(rows);
   for (const [index, row] of back.entries())
     expect(canonical(fromRow(rowOf(row)))).toBe(canonical(numbered[index] as TelltaleEvent));
+  await asLists(numbered);
+}
+
+/** The same events as lists of values, a kind at a time. */
+async function asLists(events: readonly TelltaleEvent[]): Promise<void> {
+  const { tenant, session_id, stream_id } = events[0] as TelltaleEvent;
+  for (const kind of new Set(events.map((event) => event.kind))) {
+    const names = REGISTRY.get(kind)?.sorted ?? [];
+    const values = names.map(eventColumn).join(', ');
+    const text = `SELECT groupArray(tuple(${values})) AS list FROM ${EVENTS_TABLE}
+      WHERE stream_id = {s:UUID} AND kind = {kind:String}`;
+    const rows = await store.query({ text, params: { s: stream_id, kind } }, LIMITS);
+    const eventOf = rowReader(kind, names);
+    const lists = rows.flatMap((row) => row.list as unknown[][]);
+    const read = lists.map((one) => eventOf({ tenant, session_id, stream_id }, one));
+    const bySeq = read.sort((a, b) => a.seq - b.seq).map(canonical);
+    expect(bySeq).toEqual(events.filter((event) => event.kind === kind).map(canonical));
+  }
 }
 
 const NS_PER_DAY = 86_400_000_000_000n;
