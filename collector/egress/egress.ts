@@ -141,6 +141,7 @@ export function createEgress(deps: EgressDeps, sink: (drafts: readonly Draft[]) 
     async settle() {},
     async stop() {
       stopping = true;
+      seen.over();
       await resolver?.stop();
       await proxy?.close();
     },

@@ -11,8 +11,11 @@ export interface Peer {
   readonly pid: number;
   /** More than one process held the socket: a child that inherited it. */
   readonly shared: boolean;
+  /** It does not descend from the collector, so that no sensor of this run will tell of it. */
+  readonly outside?: boolean;
 }
 
+const GENERATIONS_MAX = 256;
 /** Processes whose descriptors are looked at for one connection. */
 const PROCESSES_MAX = 4096;
 
@@ -94,7 +97,27 @@ export function peerOf(
     .filter((pid) => !known.has(pid))
     .sort((a, b) => b - a)
     .slice(0, PROCESSES_MAX);
-  return nearest(others.filter((pid) => holds(root, pid, link)));
+  const peer = nearest(others.filter((pid) => holds(root, pid, link)));
+  return peer && { ...peer, outside: !descends(root, peer.pid, self) };
+}
+
+/**
+ * Whether `pid` is below `ancestor`: all that a sensor here records is, since orphans come to its
+ * supervisor. True where that can't be read, so that nobody is taken for a stranger by mistake.
+ */
+export function descends(root: string, pid: number, ancestor: number): boolean {
+  let at = pid;
+  for (let i = 0; i < GENERATIONS_MAX && at !== ancestor; i++) {
+    try {
+      const stat = fs.readFileSync(path.join(root, String(at), 'stat'), 'latin1');
+      at = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+    } catch {
+      return true;
+    }
+    // Nobody is above the first process of a namespace.
+    if (at === 0) return false;
+  }
+  return true;
 }
 
 /** Of several that hold it: the one with the lowest number as a rule had it first. */

@@ -33,8 +33,13 @@ export interface Seen {
   observe(drafts: readonly Draft[]): void;
   /** Living processes of the session, the newest first: who the client may be. */
   likely(): readonly number[];
-  /** Says who asked; waits a moment for the sensor, whose word comes by another way. */
+  /**
+   * Says who asked; waits a moment for the sensor, whose word comes by another way. Of who is outside
+   * of the session it has none to say.
+   */
   askerOf(peer: Peer | undefined): Promise<Asker>;
+  /** The sensor has said its last: nobody waits for it any more. */
+  over(): void;
   /** The same by what is known now: a datagram is no connection that the sensor would tell. */
   askerNow(peer: Peer | undefined): Asker;
 }
@@ -75,6 +80,7 @@ export function createSeen({ clock, ours, direct }: SeenDeps): Seen {
   /** Processes with connects that are still to be matched. */
   const waiting = new Set<number>();
   let watching = false;
+  let over = false;
   let firstAskedNs: bigint | undefined;
 
   const processOf = (pid: number): Process => {
@@ -156,8 +162,12 @@ export function createSeen({ clock, ours, direct }: SeenDeps): Seen {
       firstAskedNs ??= askedNs;
       const firstWordNs = firstAskedNs + FIRST_WORD_NS_MAX;
       const endNs = () => (watching ? askedNs + WAIT_NS_MAX : firstWordNs);
-      while (!known(peer) && clock.monotonicNs() < endNs()) await clock.sleep(WAIT_STEP_MS);
+      const waits = () => !over && !peer?.outside && !known(peer);
+      while (waits() && clock.monotonicNs() < endNs()) await clock.sleep(WAIT_STEP_MS);
       return found(peer);
+    },
+    over() {
+      over = true;
     },
     askerNow(peer) {
       if (peer === undefined) return { foundBy: 'unknown' };
