@@ -68,6 +68,8 @@ export interface Page<T> {
     readonly hasNextPage: Known;
     /** Absent in a list that goes forward only. */
     readonly hasPreviousPage?: Known;
+    /** Absent where it is that of the first edge. */
+    readonly startCursor?: string | null;
     readonly endCursor: string | null;
   };
 }
@@ -76,7 +78,10 @@ function pageOf<T>(items: readonly T[], size: number, cursorOf: (item: T) => str
   const edges = items.slice(0, size).map((node) => ({ cursor: cursorOf(node), node }));
   return {
     edges,
-    pageInfo: { hasNextPage: items.length > size, endCursor: edges.at(-1)?.cursor ?? null },
+    pageInfo: {
+      hasNextPage: items.length > size,
+      endCursor: edges.at(-1)?.cursor ?? null,
+    },
   };
 }
 

@@ -3,7 +3,15 @@
  * viewer may see of a row, limits on each statement and the caller's abort signal are put on here,
  * and nowhere else; no resolver ever sees the store.
  */
-import { type Log, type Meter, type QueryLimits, type Row, type Store, StoreError } from '#schemas';
+import {
+  type Columns,
+  type Log,
+  type Meter,
+  type QueryLimits,
+  type Row,
+  type Store,
+  StoreError,
+} from '#schemas';
 import { Access } from './access/access.ts';
 import { hasRole, hasScope, needContent, type Viewer } from './access/viewer.ts';
 import { shownFault } from './errors.ts';
@@ -27,6 +35,8 @@ export interface Runner {
   readonly tenant: string;
   readonly viewer: Viewer;
   rows<T extends Row>(sql: ScopedSql, limits?: QueryLimits): Promise<readonly T[]>;
+  /** The same rows by column, and how many there are. */
+  columns(sql: ScopedSql, limits?: QueryLimits): Promise<{ columns: Columns; rows: number }>;
   stream<T extends Row>(sql: ScopedSql, limits?: QueryLimits): AsyncIterable<readonly T[]>;
   /**
    * The same with content, whoever asks: to recompute hashes. Only digests and verdicts may leave;
@@ -104,6 +114,16 @@ export function createRunner(
         const rows = await store.query<T>(allowed(sql, false), limits, signal);
         access.got(rows.length);
         return rows;
+      } catch (error) {
+        throw failed(error);
+      }
+    },
+    async columns(sql: ScopedSql, limits: QueryLimits = PAGE_LIMITS) {
+      try {
+        const columns = await store.columns(allowed(sql, false), limits, signal);
+        const [first] = Object.values(columns);
+        access.got(first?.length ?? 0);
+        return { columns, rows: first?.length ?? 0 };
       } catch (error) {
         throw failed(error);
       }

@@ -10,6 +10,7 @@
 import { randomUUID } from 'node:crypto';
 import { type ChdbQueryStream, Session } from 'chdb';
 import {
+  type Columns,
   type Insert,
   type Log,
   parseJson,
@@ -77,6 +78,8 @@ function settingsClause(limits: QueryLimits, more: readonly string[]): string {
     `max_result_rows = ${Math.round(limits.rowsMax)}`,
     "result_overflow_mode = 'throw'",
     'output_format_json_quote_64bit_integers = 1',
+    // A string without an escape is read faster, and a path is full of them.
+    'output_format_json_escape_forward_slashes = 0',
     ...more,
     'readonly = 1',
   ];
@@ -199,16 +202,17 @@ export async function openEmbedded(
     return signal?.aborted ? cancelledFault() : fault;
   }
 
-  async function query<T extends Row>(sql: Sql, limits: QueryLimits, signal?: AbortSignal) {
+  /** The text of a whole answer. */
+  async function read(sql: Sql, format: string, limits: QueryLimits, signal?: AbortSignal) {
     // A result is held whole, so its bytes are bounded as its memory in the engine is.
     const bytes = `max_result_bytes = ${Math.round(limits.memoryBytesMax)}`;
     const { marker, text } = prepare(sql, limits, [bytes]);
     return readers.use(async (session) => {
       const stop = watch(marker, limits.timeMs, signal);
       try {
-        const result = await session.queryAsync(text, { format: 'JSONEachRow' });
+        const result = await session.queryAsync(text, { format });
         if (signal?.aborted) throw cancelledFault();
-        return parseLines<T>(result.text().split('\n'));
+        return result.text();
       } catch (error) {
         throw faultOf(error, signal);
       } finally {
@@ -216,6 +220,11 @@ export async function openEmbedded(
       }
     }, signal);
   }
+
+  const query = async <T extends Row>(sql: Sql, limits: QueryLimits, signal?: AbortSignal) =>
+    parseLines<T>((await read(sql, 'JSONEachRow', limits, signal)).split('\n'));
+  const columns = async (sql: Sql, limits: QueryLimits, signal?: AbortSignal) =>
+    parseJson(await read(sql, 'JSONColumns', limits, signal)) as Columns;
 
   async function* stream<T extends Row>(sql: Sql, limits: QueryLimits, signal?: AbortSignal) {
     const { marker, text } = prepare(sql, limits, blockSettings(limits));
@@ -300,7 +309,7 @@ export async function openEmbedded(
     await control.close(CLOSE_WAIT_MS);
   }
 
-  return { query, stream, insert, command, ping, close };
+  return { query, columns, stream, insert, command, ping, close };
 }
 
 /** A stream's lines, block by block; a line or a character cut by a block is put together. */

@@ -10,6 +10,7 @@ import {
   createClient,
 } from '@clickhouse/client';
 import {
+  type Columns,
   connectionAdvice,
   type Insert,
   parseJson,
@@ -142,6 +143,7 @@ const limitsOf = (limits: QueryLimits) => ({
   max_result_rows: String(Math.round(limits.rowsMax)),
   result_overflow_mode: 'throw' as const,
   output_format_json_quote_64bit_integers: 1 as const,
+  output_format_json_escape_forward_slashes: 0 as const,
   cancel_http_readonly_queries_on_client_close: 1 as const,
   // 2 and not 1: a read-only query may still be given these settings.
   readonly: '2',
@@ -208,24 +210,43 @@ export function openHttp(url: URL, settings: HttpSettings = HTTP_DEFAULTS, tls?:
     }
   }
 
-  function ask(sql: Sql, limits: QueryLimits, more: object, signal: AbortSignal) {
+  function ask(
+    sql: Sql,
+    limits: QueryLimits,
+    more: object,
+    signal: AbortSignal,
+    format = 'JSONEachRow',
+  ) {
     const { text, values } = bindByServer(sql);
     const params = [...values].map(([name, { type, value }]) => [name, httpParam(type, value)]);
     return client.query({
       query: text,
       query_params: Object.fromEntries(params),
-      format: 'JSONEachRow',
+      // The client knows fewer formats than the server; of the others it gives the text.
+      format: format as 'JSONEachRow',
       clickhouse_settings: { ...limitsOf(limits), ...more, ...replicatedRead(settings.replicas) },
       abort_signal: signal,
     });
   }
 
+  /** The server keeps the answer until it is whole, so that an error has a status of its own. */
+  const whole = ({ memoryBytesMax }: QueryLimits) => ({
+    wait_end_of_query: 1,
+    max_result_bytes: String(memoryBytesMax),
+  });
+
   function query<T extends Row>(sql: Sql, limits: QueryLimits, signal?: AbortSignal) {
-    // The server keeps the answer until it is whole, so that an error has a status of its own.
-    const more = { wait_end_of_query: 1, max_result_bytes: String(limits.memoryBytesMax) };
+    const more = whole(limits);
     return within(limits.timeMs, false, signal, async (until) => {
       const result = await ask(sql, limits, more, until);
       return whileWaiting(until, result, async () => (await result.json<T>()) as readonly T[]);
+    });
+  }
+
+  function columns(sql: Sql, limits: QueryLimits, signal?: AbortSignal) {
+    return within(limits.timeMs, false, signal, async (until) => {
+      const result = await ask(sql, limits, whole(limits), until, 'JSONColumns');
+      return whileWaiting(until, result, async () => parseJson(await result.text()) as Columns);
     });
   }
 
@@ -304,5 +325,5 @@ export function openHttp(url: URL, settings: HttpSettings = HTTP_DEFAULTS, tls?:
     await client.close();
   }
 
-  return { query, stream, insert, command, ping, close };
+  return { query, columns, stream, insert, command, ping, close };
 }

@@ -71,6 +71,8 @@ export function observeStore(store: Store, { meter, tracer, clock }: Deps): Stor
   return {
     query: (sql, limits, signal) =>
       observed('SELECT', textOf(sql), () => store.query(sql, limits, signal)),
+    columns: (sql, limits, signal) =>
+      observed('SELECT', textOf(sql), () => store.columns(sql, limits, signal)),
     // Whoever reads it may stop anywhere, so it has its time and no span.
     stream: (sql, limits, signal) =>
       stream(

@@ -10,7 +10,9 @@ import type { LiveViews } from '../live/hub.ts';
 import type { SessionLoads } from '../load.ts';
 import { parseTime, type SessionHead, timeText } from '../render.ts';
 import type { Runner } from '../run.ts';
+import type { SealedLog } from '../sealed.ts';
 import type { FlatEvent } from '../timeline/view.ts';
+import type { PageTexts } from './page-text.ts';
 
 /** One request's context. */
 export interface Context {
@@ -22,6 +24,10 @@ export interface Context {
   readonly annotate: (annotation: Annotation) => Promise<JournalEntry>;
   /** Annotations and saved searches, as the viewer may see and change them. */
   readonly casebook: Casebook;
+  /** Where pages of events are written as text; see `page-text.ts`. */
+  readonly texts?: PageTexts;
+  /** The transparency log; undefined where the service has none at hand. */
+  readonly sealed?: SealedLog | undefined;
   /** Follows what comes in, for subscriptions. */
   readonly live: LiveViews;
 }

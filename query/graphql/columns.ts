@@ -10,7 +10,7 @@ import {
 } from 'graphql';
 import { ALL_FIELDS } from '#schemas';
 import { CONTENT, NARROW } from '../plan.ts';
-import { camelCase } from './events.ts';
+import { COLUMN_OF } from './names.ts';
 
 /** What an event is told apart, ordered and found again by. */
 const ALWAYS = ['session_id', 'stream_id', 'seq', 'kind', 'ts'];
@@ -18,8 +18,6 @@ const ALWAYS = ['session_id', 'stream_id', 'seq', 'kind', 'ts'];
 const OF_ALL = new Set(['summary']);
 /** Where a page holds its events. */
 const NODES = new Set(['nodes', 'node', 'edges']);
-
-const COLUMN_OF = new Map(Object.keys(ALL_FIELDS).map((name) => [camelCase(name), name]));
 
 type Fragments = Readonly<Record<string, FragmentDefinitionNode>>;
 

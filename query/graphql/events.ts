@@ -9,19 +9,12 @@ import { loadContent, loadSummaries, SUMMARY_CHARACTERS_MAX } from '../content.t
 import { idOf } from '../render.ts';
 import { type FlatEvent, roleOf } from '../timeline/view.ts';
 import { builder, type Context, costs } from './builder.ts';
+import { camelCase, typeNameOf } from './names.ts';
 
 const CONTENT_COST = 10;
 /** What a list or map is taken to hold, for costs. */
 const ENTRIES_COST = 2;
 
-export const camelCase = (name: string): string =>
-  name.replace(/[._]([a-z0-9])/g, (_match, letter: string) => letter.toUpperCase());
-
-/** The GraphQL type of a kind: `session.open` is `SessionOpenEvent`. */
-export const typeNameOf = (kind: string): string => {
-  const camel = camelCase(kind);
-  return `${camel.charAt(0).toUpperCase()}${camel.slice(1)}Event`;
-};
 /** The type of an event whose kind this version does not know. */
 const UNKNOWN_TYPE = 'UnknownEvent';
 

@@ -15,7 +15,7 @@ export const PageInfo = builder.objectRef<Page<unknown>>('PageInfo').implement({
     }),
     startCursor: t.string({
       nullable: true,
-      resolve: ({ edges }) => edges[0]?.cursor ?? null,
+      resolve: ({ edges, pageInfo }) => pageInfo.startCursor ?? edges[0]?.cursor ?? null,
     }),
     endCursor: t.string({ nullable: true, resolve: ({ pageInfo }) => pageInfo.endCursor }),
   }),

@@ -7,7 +7,8 @@ import { type Hit, type HitPage, searchPage } from '../search/find.ts';
 import { SEARCH_FIELDS, SEARCH_MODES, SNIPPET_CHARACTERS, searchOf } from '../search/plan.ts';
 import { builder, costs } from './builder.ts';
 import { columnsFor } from './columns.ts';
-import { camelCase, EventRef } from './events.ts';
+import { EventRef } from './events.ts';
+import { camelCase } from './names.ts';
 import { PageInfo } from './page.ts';
 
 const SEARCH_COST = 200;

@@ -13,8 +13,10 @@ import { MASKED_CODE, QueryError } from '../errors.ts';
 import type { LiveHub } from '../live/hub.ts';
 import { useSse } from '../live/sse.ts';
 import { createLoads } from '../load.ts';
+import type { SealedLog } from '../sealed.ts';
 import type { Context } from './builder.ts';
 import { checkTexts, examine, TOKENS_MAX } from './limits.ts';
+import { usePageText } from './page-text.ts';
 import { schema } from './schema.ts';
 
 export interface GraphQLDeps {
@@ -26,6 +28,7 @@ export interface GraphQLDeps {
   readonly introspection: boolean;
   readonly live: LiveHub;
   readonly casework: Casework;
+  readonly sealed: SealedLog | undefined;
 }
 
 /** Live views that one viewer may have open. */
@@ -158,6 +161,7 @@ export function createGraphQL(deps: GraphQLDeps) {
       }),
       run,
       viewer,
+      sealed: deps.sealed,
       loads: createLoads(run),
       annotate: (annotation) => deps.gate.annotate(viewer, annotation),
       casebook: deps.casework.open({
@@ -166,6 +170,12 @@ export function createGraphQL(deps: GraphQLDeps) {
         annotate: (annotation) => deps.gate.annotate(viewer, annotation),
       }),
     }),
-    plugins: [useLimits(deps), useOutcome(), useGraphQlJit(), useSse<Context>(sse)],
+    plugins: [
+      useLimits(deps),
+      useOutcome(),
+      useGraphQlJit(),
+      usePageText(schema),
+      useSse<Context>(sse),
+    ],
   });
 }

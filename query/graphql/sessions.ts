@@ -8,7 +8,7 @@ import { eventOf, type SessionHead, type SessionRow, sessionHead, sessionPage } 
 import { removedSession, removedSessions } from '../retention.ts';
 import { sessionsPlan } from '../session-plan.ts';
 import type { FlatEvent } from '../timeline/view.ts';
-import { timelinePage } from '../timeline-page.ts';
+import { timelineColumns, timelinePage } from '../timeline-page.ts';
 import { eventPlan } from '../timeline-plan.ts';
 import { builder, costs } from './builder.ts';
 import { columnsFor } from './columns.ts';
@@ -106,8 +106,10 @@ SessionRef.implement({
         before: t.arg.string({ description: 'The cursor that the page ends before.' }),
         filter: t.arg({ type: EventFilterInput }),
       },
-      resolve: (session, { filter, ...args }, { run }, info) =>
-        timelinePage(run, session, args, filter, columnsFor(info)),
+      resolve: (session, { filter, ...args }, { run, texts }, info) =>
+        texts === undefined
+          ? timelinePage(run, session, args, filter, columnsFor(info))
+          : timelineColumns(run, session, args, filter, columnsFor(texts.asAsked(info))),
     }),
   }),
 });

@@ -1,6 +1,6 @@
 /** Plain fakes of the small ports: a log that keeps lines, a meter that adds up, a clock in hand. */
 import { createHash } from 'node:crypto';
-import type { Clock, Log, LogFields, Meter, Random } from '#schemas';
+import type { Clock, Columns, Log, LogFields, Meter, Random, Row } from '#schemas';
 
 export interface FakeLog extends Log {
   readonly lines: { level: string; event: string; fields: LogFields }[];
@@ -75,3 +75,9 @@ export function fakeRandom(seed = 'telltale'): Random {
     },
   };
 }
+
+/** Rows as a store gives them by column. */
+export const columnsOf = (rows: readonly Row[]): Columns =>
+  Object.fromEntries(
+    Object.keys(rows[0] ?? {}).map((name) => [name, rows.map((row) => row[name])]),
+  );

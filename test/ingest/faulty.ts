@@ -58,6 +58,7 @@ export function faultyStore(): FaultyStore {
         ] as unknown as T[];
       return [...new Set(numbers)].map((n) => ({ first: n, last: n })) as unknown as T[];
     },
+    columns: async () => ({}),
     async *stream() {},
     command: async () => {},
     ping: async () => {},

@@ -30,6 +30,10 @@ export function recording(store: Store): Recording {
         statements.push(sql);
         return store.query<T>(sql, limits, signal);
       },
+      columns: (sql: Sql, limits: QueryLimits, signal?: AbortSignal) => {
+        statements.push(sql);
+        return store.columns(sql, limits, signal);
+      },
       stream: <T extends Row>(sql: Sql, limits: QueryLimits, signal?: AbortSignal) => {
         statements.push(sql);
         return store.stream<T>(sql, limits, signal);

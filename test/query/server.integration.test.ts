@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Row, type Sql, type Store, StoreError, type StoreFaultCode } from '#schemas';
 import { isLoopbackHost } from '../../query/access/guard.ts';
+import { columnsOf } from '../fakes/ports.ts';
 import { type Service, serve } from './service.ts';
 
 type Answering = (sql: Sql, signal?: AbortSignal) => Promise<readonly Row[]>;
@@ -12,6 +13,8 @@ function storeWith(answer: Answering): Store {
   const nothing = async () => {};
   return {
     query: ((sql: Sql, _limits: unknown, signal?: AbortSignal) => answer(sql, signal)) as never,
+    columns: async (sql: Sql, _limits: unknown, signal?: AbortSignal) =>
+      columnsOf((await answer(sql, signal)) as readonly Row[]),
     stream: async function* (sql: Sql, _limits: unknown, signal?: AbortSignal) {
       yield await answer(sql, signal);
     } as never,

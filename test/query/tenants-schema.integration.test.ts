@@ -164,6 +164,10 @@ describe('every field and argument', () => {
         const text = sql.text.replaceAll('tenant = {tenant:String}', "tenant != ''");
         return test.store.query({ ...sql, text }, limits, signal);
       },
+      columns: (sql, limits, signal) => {
+        const text = sql.text.replaceAll('tenant = {tenant:String}', "tenant != ''");
+        return test.store.columns({ ...sql, text }, limits, signal);
+      },
       stream: (sql, limits, signal) => {
         const text = sql.text.replaceAll('tenant = {tenant:String}', "tenant != ''");
         return test.store.stream({ ...sql, text }, limits, signal);

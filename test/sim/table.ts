@@ -218,6 +218,7 @@ export function createTable(world: World, settings: TableSettings): Table {
           if (dice.chance(0.02)) throw fault('busy');
           return answer(sql) as never;
         }),
+      columns: async () => ({}),
       async *stream() {},
       command: async () => {},
       ping: async () => {},

@@ -35,6 +35,7 @@ function batchesOf(frames: readonly Buffer[]): Batch[] {
 /** Encodes what it is given, as the real stores do, and keeps nothing. */
 const encodingStore = (): Store => ({
   query: async () => [],
+  columns: async () => ({}),
   stream: async function* () {},
   insert: async ({ lines }) => {
     if (nativeBlock(lines) === undefined) throw new Error('not taken by the fast road');

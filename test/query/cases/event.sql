@@ -11,6 +11,16 @@ SELECT tenant, session_id, stream_id, seq, kind, toString(toUnixTimestamp64Nano(
 --   journal = 1
 --   session = "00000000-0000-7000-8000-000000000000"
 --   tenant = "acme"
+SELECT toString(session_id) AS id, toString(toUnixTimestamp64Nano(min(began))) AS started, toString(toUnixTimestamp64Nano(max(ended_at))) AS ended,
+  '' AS agent_name, '' AS host_name, '' AS user_name, sum(stored) AS events, max(by_policy) AS policy,
+  max(after_days) AS days, max(who) AS actor, toString(toUnixTimestamp64Milli(max(at))) AS removed_ms FROM (SELECT session_id, stream_id, min(first_ts) AS began, max(last_ts) AS ended_at, argMax(events, last_seq) AS stored,
+  argMax(policy, removed_at) AS by_policy, argMax(policy_days, removed_at) AS after_days, argMax(actor, removed_at) AS who, max(removed_at) AS at FROM telltale.removals WHERE (tenant = {tenant:String}) AND (session_id = {session:UUID}) GROUP BY session_id, stream_id) GROUP BY session_id ORDER BY min(began) DESC, id DESC LIMIT 1;
+
+-- reads 0 rows, 0 bytes
+--   content = 1
+--   journal = 1
+--   session = "00000000-0000-7000-8000-000000000000"
+--   tenant = "acme"
 SELECT toString(session_id) AS id, toString(toUnixTimestamp64Nano(minIf(first_ts, {journal:UInt8} = 1 OR sensed = 1 OR agent NOT IN ('telltale-access', 'telltale-casework')))) AS started, toString(toUnixTimestamp64Nano(maxIf(last_ts, {journal:UInt8} = 1 OR sensed = 1 OR agent NOT IN ('telltale-access', 'telltale-casework')))) AS ended, maxIf(agent, {journal:UInt8} = 1 OR sensed = 1 OR agent NOT IN ('telltale-access', 'telltale-casework')) AS agent_name, maxIf(host, {journal:UInt8} = 1 OR sensed = 1 OR agent NOT IN ('telltale-access', 'telltale-casework')) AS host_name, maxIf(user, {journal:UInt8} = 1 OR sensed = 1 OR agent NOT IN ('telltale-access', 'telltale-casework')) AS user_name, toString(toUnixTimestamp64Nano(min(first_ts))) AS lowest, toString(toUnixTimestamp64Nano(max(last_ts))) AS highest FROM telltale.streams WHERE (tenant = {tenant:String}) AND (session_id = {session:UUID}) GROUP BY session_id HAVING (max({journal:UInt8} = 1 OR sensed = 1 OR agent NOT IN ('telltale-access', 'telltale-casework'))) LIMIT 1;
 
 -- reads 31 rows, 13988 bytes
