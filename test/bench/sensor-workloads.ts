@@ -68,7 +68,10 @@ interface Leg {
 
 const REDACT = createRedactor({ key: Buffer.from(systemRandom.bytes(32)), content: 'full' });
 
-const inShell = (workload: Workload) => ['/bin/sh', '-c', `${workload.script}\ntimes > .times`];
+const inShell = (workload: Workload) => [
+  ...['/bin/sh', '-c'],
+  `${workload.script}\ncode=$?; times > .times; exit $code`,
+];
 
 /** Milliseconds of CPU that the shell and all that it waited for took: the output of times(1). */
 function timesMs(dir: string): number {
