@@ -89,6 +89,14 @@ export function createProcesses(): Processes {
     return child;
   }
   const telltale = (args: readonly string[], name: string) => start('deploy/cli.ts', args, name);
+  const kill = () => {
+    for (const child of children) {
+      child.kill('SIGCONT');
+      child.kill('SIGKILL');
+    }
+  };
+  // However this process ends, they end with it: `main.ts` makes an exit of a signal.
+  process.once('exit', kill);
 
   return {
     dir,
@@ -109,11 +117,9 @@ export function createProcesses(): Processes {
     service: (script, argsFor, name) =>
       serviceOf((port) => start(script, argsFor(port), name, true)),
     async close() {
-      for (const child of children) {
-        child.kill('SIGCONT');
-        child.kill('SIGKILL');
-      }
+      kill();
       await Promise.all([...children].map(ended));
+      process.off('exit', kill);
     },
   };
 }

@@ -112,20 +112,23 @@ export async function throughput(seconds: number): Promise<object> {
   };
   await ceiling();
   const run = await withWorker(async ({ brokers, worker, brokerPid }) => {
-    const load: ReplayOptions = { brokers, sessions: 40, eventsEach: 2000, aheadMax: 100_000 };
+    const load: ReplayOptions = { brokers, sessions: 40, eventsEach: 2000, aheadMax: 200_000 };
     const generator = start('replayer.ts', load);
-    let stored = 0;
+    let [stored, inserts] = [0, 0];
     worker.on('message', (message: Progress) => {
       stored = message.stored ?? stored;
+      inserts += message.steps?.filter(({ step }) => step === 'events').length ?? 0;
       if (generator.connected) generator.send({ stored });
     });
     await told<{ ready: boolean }>(generator, 'ready');
     await sleep(WARM_UP_MS);
     const pids = [worker.pid ?? 0, brokerPid, generator.pid ?? 0] as const;
-    const [before, began, storedBefore] = [costsOf(...pids), performance.now(), stored];
+    const [before, began] = [costsOf(...pids), performance.now()];
+    const [storedBefore, insertsBefore] = [stored, inserts];
     await sleep(seconds * 1000);
     const [after, took] = [costsOf(...pids), (performance.now() - began) / 1000];
     const events = stored - storedBefore;
+    const rowsPerInsert = Math.round(events / (inserts - insertsBefore));
     const sent = told<{ sent: number }>(generator, 'sent');
     generator.send({});
     const all = (await sent).sent;
@@ -136,7 +139,8 @@ export async function throughput(seconds: number): Promise<object> {
     const whole = rows === all && ids === all;
     if (!whole) throw new Error(`${all} sent, ${rows} rows, ${ids} numbers: lost or doubled`);
     const cpuMicros = perEvent(before, after, events);
-    return { seconds: round(took), eventsPerSecond: Math.round(events / took), rows, cpuMicros };
+    const eventsPerSecond = Math.round(events / took);
+    return { seconds: round(took), eventsPerSecond, rows, rowsPerInsert, cpuMicros };
   });
   await ceiling();
   // Not before: ext4 without a journal looks for a new file's place among all that were removed in
