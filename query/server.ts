@@ -6,6 +6,7 @@
 import { Readable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { TileFetch } from '#schemas';
 import { createGate, type GateDeps } from './access/gate.ts';
 import { type GuardSettings, passedOf, registerGuard } from './access/guard.ts';
 import { type ArgumentPolicy, sha256 } from './access/operation.ts';
@@ -16,12 +17,15 @@ import { REQUEST_BYTES_MAX } from './graphql/limits.ts';
 import { createGraphQL } from './graphql/service.ts';
 import { registerRoutes } from './http.ts';
 import { createLiveHub } from './live/hub.ts';
+import { createSealedLog } from './sealed.ts';
 
 export interface QueryDeps extends GateDeps, GuardSettings {
   /** Whether the schema may be asked for; it may where nothing is said. */
   readonly introspection?: boolean;
   /** Whether GraphiQL is served; it loads its program from elsewhere. Off where nothing is said. */
   readonly explorer?: boolean;
+  /** The files of the transparency log, where it is at hand. */
+  readonly tlog?: TileFetch;
   /** What the journal says of arguments; `plain` where nothing is said. */
   readonly arguments?: ArgumentPolicy;
 }
@@ -45,6 +49,7 @@ export async function registerQuery(app: FastifyInstance, deps: QueryDeps): Prom
     introspection: deps.introspection ?? true,
     live,
     casework: createCasework(deps.clock),
+    sealed: deps.tlog && createSealedLog(deps.tlog, deps.clock),
   });
 
   async function graphql(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
@@ -56,7 +61,8 @@ export async function registerQuery(app: FastifyInstance, deps: QueryDeps): Prom
     reply.code(response.status);
     for (const [name, value] of response.headers) reply.header(name, value);
     const live = response.headers.get('content-type')?.startsWith('text/event-stream');
-    if (!live || response.body === null) return response.text();
+    // As bytes: Node writes a long text to a socket in several times what encoding it takes.
+    if (!live || response.body === null) return Buffer.from(await response.text());
     return reply.send(Readable.fromWeb(response.body as ReadableStream));
   }
 

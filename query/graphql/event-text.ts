@@ -171,11 +171,18 @@ function writeColumn(kind: string, field: Chosen, by: Selecting, page: ColumnPag
   const values = page.columns[reader?.key ?? ''];
   const time = ALL_FIELDS[column]?.shape === 'time';
   const entries = writeEntries(field.sets, by);
-  return (row) => {
-    const value = reader?.read(values?.[row]);
+  const write = (stored: unknown): string => {
+    const value = reader?.read(stored);
     if (value !== undefined) return textOf(value, time, entries);
     if (needed) throw new Unwritable();
     return 'null';
+  };
+  // Most columns have the same value in many rows.
+  let [last, text] = [values?.[0], ''];
+  return (row) => {
+    const stored = values?.[row];
+    if (text === '' || stored !== last) [last, text] = [stored, write(stored)];
+    return text;
   };
 }
 
