@@ -10,7 +10,8 @@ import type { Draft } from '#schemas';
 import { type Adapter, findAdapter } from '../../../collector/agents/index.ts';
 import { fitDraft } from '../../../collector/fit.ts';
 import { type Captures, capturesThere as there, unpackCaptures } from './captured.ts';
-import { CLAUDE, GEMINI, GENAI, give, type Input, OPENCODE } from './samples.ts';
+import { CLAUDE, GEMINI, GENAI, give, type Input, OPENCODE, placesOf } from './samples.ts';
+import { CODEX } from './samples-codex.ts';
 
 function map(name: string, inputs: readonly Input[]): readonly Draft[] {
   const mapper = (findAdapter(name, []) as Adapter).mapper(0n);
@@ -25,16 +26,6 @@ const told = (drafts: readonly Draft[]): ReadonlySet<string> =>
       .filter(({ kind, tool_call_id: id }) => id !== undefined && kind.startsWith('tool.'))
       .map(({ kind, source, tool_call_id }) => `${kind} ${source} ${tool_call_id}`),
   );
-
-/** All places of a value: of each list and object in it. */
-function placesOf(value: unknown, out: [object: Record<string, unknown>, key: string][] = []) {
-  if (typeof value !== 'object' || value === null) return out;
-  for (const [key, inner] of Object.entries(value)) {
-    out.push([value as Record<string, unknown>, key]);
-    placesOf(inner, out);
-  }
-  return out;
-}
 
 type Hurt = 'drop' | 'retype';
 const OTHERS = [null, 0, -1, 1.5, '', 'x', true, [], {}, [[]], { a: 1 }, '\ud800', 1e308];
@@ -105,7 +96,7 @@ function holds(name: string, inputs: readonly Input[], numRuns: number): void {
   );
 }
 
-const SAMPLES = { claude: CLAUDE, gemini: GEMINI, opencode: OPENCODE, genai: GENAI };
+const SAMPLES = { claude: CLAUDE, codex: CODEX, gemini: GEMINI, opencode: OPENCODE, genai: GENAI };
 describe.each(Object.entries(SAMPLES))('a hand-made session of %s', (name, inputs) => {
   it('survives any hurt to one record, and is mapped the same each time', () => {
     holds(name, inputs, 60);

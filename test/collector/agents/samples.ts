@@ -28,6 +28,19 @@ export function give(mapper: Mapper, input: Input): Mapped {
   return span === undefined ? undefined : mapper.span(span);
 }
 
+/** All places of a value: of each list and object in it. */
+export function placesOf(
+  value: unknown,
+  out: [object: Record<string, unknown>, key: string][] = [],
+) {
+  if (typeof value !== 'object' || value === null) return out;
+  for (const [key, inner] of Object.entries(value)) {
+    out.push([value as Record<string, unknown>, key]);
+    placesOf(inner, out);
+  }
+  return out;
+}
+
 type Simple = Readonly<Record<string, string | number | boolean>>;
 
 const anyValue = (value: string | number | boolean) =>
@@ -42,10 +55,10 @@ const attributes = (simple: Simple) =>
 /** Nanoseconds of a moment so many milliseconds into the session. */
 export const at = (ms: number): string =>
   String(1_795_418_039_000_000_000n + BigInt(ms) * 1_000_000n);
-const iso = (ms: number): string => new Date(1_795_418_039_000 + ms).toISOString();
+export const iso = (ms: number): string => new Date(1_795_418_039_000 + ms).toISOString();
 
 const TRACE = '9303564574052662c10eec961d1cff54';
-const log = (ms: number, name: string, simple: Simple): Input => ({
+export const log = (ms: number, name: string, simple: Simple): Input => ({
   channel: 'log',
   record: {
     timeUnixNano: at(ms),
@@ -54,7 +67,13 @@ const log = (ms: number, name: string, simple: Simple): Input => ({
     attributes: attributes({ 'event.name': name, ...simple }),
   },
 });
-const span = (from: number, until: number, name: string, id: string, simple: Simple): Input => ({
+export const span = (
+  from: number,
+  until: number,
+  name: string,
+  id: string,
+  simple: Simple,
+): Input => ({
   channel: 'span',
   record: {
     name,
