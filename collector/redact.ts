@@ -16,6 +16,9 @@ import type { Finding } from './redact/rules.ts';
 import { createScan } from './redact/scan.ts';
 
 /** What is kept of prompts, answers, arguments and outputs: all, a keyed hash, or nothing. */
+/** Attributes that hold content: what was shown to whoever approved a call. */
+const BODY_ATTRS: ReadonlySet<string> = new Set(['shown']);
+
 export const CONTENT_POLICIES = ['full', 'hash', 'none'] as const;
 export type ContentPolicy = (typeof CONTENT_POLICIES)[number];
 
@@ -139,6 +142,20 @@ export function createRedactor(deps: RedactorDeps): (draft: Draft) => Draft {
     return `[content:${hashOf(text)}:${Buffer.byteLength(text)}]`;
   }
 
+  /** Attributes without the long texts among them. */
+  function withoutBodies(attrs: object, altered: string[]): object {
+    const bodies = Object.entries(attrs).filter(([name]) => BODY_ATTRS.has(name));
+    if (bodies.length === 0) return attrs;
+    const out: Record<string, unknown> = { ...attrs };
+    for (const [name, text] of bodies) {
+      const left = withheld(words(text));
+      if (left === undefined) delete out[name];
+      else out[name] = left;
+      altered.push(`attrs:withheld:${Buffer.byteLength(words(text))}`);
+    }
+    return out;
+  }
+
   return (draft) => {
     const spec = kindSpec(draft.kind);
     const out: Record<string, unknown> = { ...draft };
@@ -154,8 +171,13 @@ export function createRedactor(deps: RedactorDeps): (draft: Draft) => Draft {
       }
       if (typeof value !== 'string' && typeof value !== 'object') continue;
       count = 0;
-      const cleaned = cleanField(name, value, field?.shape ?? 'text');
-      if (count === 0) continue;
+      const bodies = typeof value === 'object' && name === 'attrs' && content !== 'full';
+      const kept = bodies ? withoutBodies(value, altered) : value;
+      const cleaned = cleanField(name, kept, field?.shape ?? 'text');
+      if (count === 0) {
+        if (kept !== value) out[name] = kept;
+        continue;
+      }
       out[name] = cleaned;
       altered.push(`${name}:redacted:${count}`);
     }

@@ -92,6 +92,14 @@ export function reported(kind: KindName, source: string, fields: Loose): Draft {
   return out as unknown as Draft;
 }
 
+/** A prompt. Senders count its characters, if anything; its bytes are known where its text is. */
+export const promptOf = (source: string, envelope: Loose, prompt: string | undefined): Draft =>
+  reported('prompt', source, {
+    ...envelope,
+    prompt,
+    prompt_bytes: prompt === undefined ? undefined : Buffer.byteLength(prompt),
+  });
+
 /** A map that forgets its oldest entries: telemetry must not make memory grow without end. */
 export function boundedMap<V>(entriesMax: number): Map<string, V> {
   return new (class extends Map<string, V> {

@@ -5,7 +5,7 @@
 import type { Draft } from '#schemas';
 import type { Mapped } from '../adapter.ts';
 import { approvalOf, attrsOf, type Call, callOf, subagentAttrs } from '../calls.ts';
-import { isObject, jsonText, type Loose, msAsNs, reported, textOf } from '../draft.ts';
+import { isObject, jsonText, type Loose, msAsNs, promptOf, reported, textOf } from '../draft.ts';
 import { asked, begin, type ClaudeState, readFailure, subagentOf, toolName } from './state.ts';
 import { changesOf, outputOf } from './transcript.ts';
 
@@ -112,9 +112,7 @@ function permissionDenied({ p, envelope, callId, call, state }: Seen): readonly 
 }
 
 function userPrompt({ p, envelope }: Seen): readonly Draft[] {
-  const prompt = textOf(p.prompt);
-  const bytes = prompt === undefined ? undefined : Buffer.byteLength(prompt);
-  return [reported('prompt', SOURCE, { ...envelope, prompt, prompt_bytes: bytes })];
+  return [promptOf(SOURCE, envelope, textOf(p.prompt))];
 }
 
 function subagentStart({ p, state }: Seen): readonly Draft[] {

@@ -12,6 +12,7 @@ import {
   msAsNs,
   parseObject,
   pick,
+  promptOf,
   reported,
   textOf,
   uintOf,
@@ -36,9 +37,7 @@ const kept = (value: unknown): string | undefined =>
   value === REDACTED ? undefined : textOf(value);
 
 function userPrompt({ a, envelope }: Seen): readonly Draft[] {
-  const prompt = kept(a.prompt);
-  const bytes = prompt === undefined ? undefined : Buffer.byteLength(prompt);
-  return [reported('prompt', SOURCE, { ...envelope, prompt, prompt_bytes: bytes })];
+  return [promptOf(SOURCE, envelope, kept(a.prompt))];
 }
 
 /** `query_source` names the sub-agent's type; its id is in spans and in the session file only. */

@@ -5,7 +5,7 @@
 import type { Draft } from '#schemas';
 import type { Mapped } from '../adapter.ts';
 import { approvalOf } from '../calls.ts';
-import { isObject, jsonText, type Loose, reported, textOf } from '../draft.ts';
+import { isObject, jsonText, type Loose, promptOf, reported, textOf } from '../draft.ts';
 import { type CodexState, rememberCall } from './state.ts';
 
 const SOURCE = 'hook';
@@ -92,9 +92,7 @@ export function openQuestions(state: CodexState): readonly Draft[] {
 }
 
 function userPrompt(p: Loose, envelope: Loose): readonly Draft[] {
-  const prompt = textOf(p.prompt);
-  const bytes = prompt === undefined ? undefined : Buffer.byteLength(prompt);
-  return [reported('prompt', SOURCE, { ...envelope, prompt, prompt_bytes: bytes })];
+  return [promptOf(SOURCE, envelope, textOf(p.prompt))];
 }
 
 function stop(p: Loose, envelope: Loose): readonly Draft[] {

@@ -5,7 +5,17 @@
 import type { Draft } from '#schemas';
 import type { Mapped } from '../adapter.ts';
 import { approvalOf } from '../calls.ts';
-import { before, type Loose, logTimeNs, msAsNs, pick, reported, textOf, uintOf } from '../draft.ts';
+import {
+  before,
+  type Loose,
+  logTimeNs,
+  msAsNs,
+  pick,
+  promptOf,
+  reported,
+  textOf,
+  uintOf,
+} from '../draft.ts';
 import type { Attributes, LogRecord, Span } from '../otlp/shape.ts';
 import { type CodexState, refusal, rememberCall, turnAt } from './state.ts';
 import { type CallText, isRefusal, readToolText } from './text.ts';
@@ -39,10 +49,7 @@ function conversationStarts({ a, state }: Seen): readonly Draft[] {
 }
 
 function userPrompt({ a, envelope }: Seen): readonly Draft[] {
-  const prompt = a.prompt === REDACTED ? undefined : textOf(a.prompt);
-  // `prompt_length` counts characters; bytes are known where the text is.
-  const bytes = prompt === undefined ? undefined : Buffer.byteLength(prompt);
-  return [reported('prompt', SOURCE, { ...envelope, prompt, prompt_bytes: bytes })];
+  return [promptOf(SOURCE, envelope, a.prompt === REDACTED ? undefined : textOf(a.prompt))];
 }
 
 /** A request that went well is told by `sse_event`, with its tokens. */

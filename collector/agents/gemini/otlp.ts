@@ -14,6 +14,7 @@ import {
   msAsNs,
   parseObject,
   pick,
+  promptOf,
   reported,
   textOf,
   uintOf,
@@ -39,9 +40,7 @@ function config({ a, session, state }: Seen): readonly Draft[] {
 }
 
 function userPrompt({ a, envelope }: Seen): readonly Draft[] {
-  const prompt = textOf(a.prompt);
-  const bytes = prompt === undefined ? undefined : Buffer.byteLength(prompt);
-  return [reported('prompt', SOURCE, { ...envelope, prompt, prompt_bytes: bytes })];
+  return [promptOf(SOURCE, envelope, textOf(a.prompt))];
 }
 
 const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
