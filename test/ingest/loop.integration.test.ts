@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   countRanges,
   DEAD_TABLE,
@@ -354,5 +354,75 @@ describe('ingest on the real engine', () => {
     const clean = JSON.parse(JSON.stringify(big));
     await ingestOn(engine.store).take(batch('big', frame([clean])), never);
     expect(await eventsOf(engine.store, stream.stream_id)).toEqual([clean]);
+  });
+});
+
+describe('ingest: batches that overlap', () => {
+  /** A store whose inserts wait until they are let go. */
+  function gated() {
+    const store = faultyStore();
+    const { insert } = store;
+    const waiting: (() => void)[] = [];
+    const tokens: string[] = [];
+    store.insert = async (one) => {
+      tokens.push(one.dedupToken);
+      await new Promise<void>((resolve) => waiting.push(resolve));
+      return insert(one);
+    };
+    /** Lets go of the oldest, when there is one. */
+    const letGo = async () => {
+      await vi.waitFor(() => expect(waiting.length).toBeGreaterThan(0));
+      waiting.shift()?.();
+    };
+    return { store, tokens, letGo };
+  }
+
+  it('hands the next one over while the first is written, and ends them in order', async () => {
+    const { store, tokens, letGo } = gated();
+    const ingest = ingestOn(store);
+    const ended: string[] = [];
+    const takes = ['a', 'b', 'c'].map((name) =>
+      ingest.take(batch(name, frame(newStream().events(0, 9))), never).then(() => ended.push(name)),
+    );
+    await vi.waitFor(() => expect(tokens).toHaveLength(2));
+    await letGo();
+    await vi.waitFor(() => expect(tokens).toHaveLength(3));
+    for (let i = 0; i < 2; i++) await letGo();
+    await Promise.all(takes);
+    expect(ended).toEqual(['a', 'b', 'c']);
+    expect(tokens.map((token) => token[0])).toEqual(['a', 'b', 'c']);
+  });
+
+  it('does not compare a batch with the table while another has its stream', async () => {
+    const { store, letGo } = gated();
+    const ingest = ingestOn(store);
+    const stream = newStream();
+    const first = ingest.take(batch('a', frame(stream.events(0, 9))), never);
+    const second = ingest.take(batch('b', frame(stream.events(5, 14))), never);
+    await letGo();
+    expect(await first).toEqual({ stored: 10, duplicates: 0, parked: 0 });
+    await letGo();
+    expect(await second).toEqual({ stored: 5, duplicates: 5, parked: 0 });
+    expect(numbersOf(store, stream)).toEqual(stream.events(0, 14).map(({ seq }) => seq));
+  });
+
+  it('does not take for all what it stored while the rest was forgotten', async () => {
+    const { store, tokens, letGo } = gated();
+    const ingest = ingestOn(store);
+    const stream = newStream();
+    const early = ingest.take(batch('a', frame(stream.events(0, 9))), never);
+    await letGo();
+    await early;
+    const late = ingest.take(batch('b', frame(stream.events(10, 19))), never);
+    await vi.waitFor(() => expect(tokens).toHaveLength(2));
+    ingest.forget();
+    const other = ingest.take(batch('c', frame(newStream().events(0, 9))), never);
+    await vi.waitFor(() => expect(tokens).toHaveLength(3));
+    await letGo();
+    await letGo();
+    await Promise.all([late, other]);
+    const again = await ingest.take(batch('d', frame(stream.events(0, 9))), never);
+    expect(again).toEqual({ stored: 0, duplicates: 10, parked: 0 });
+    expect(numbersOf(store, stream)).toHaveLength(20);
   });
 });
