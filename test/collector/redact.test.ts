@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { type Draft, unframe, verifyChain } from '#schemas';
 import { systemDisk } from '../../collector/disk.ts';
-import { record } from '../../collector/record.ts';
+import { type Command, record } from '../../collector/record.ts';
 import { createRedactor } from '../../collector/redact.ts';
 import { createShipper } from '../../collector/ship.ts';
 import { createSpool, SPOOL_DEFAULTS } from '../../collector/spool.ts';
@@ -114,8 +114,17 @@ describe('planted secrets', () => {
         return { exited, signal: () => {}, stop: async () => {} };
       },
     };
+    // The same by the agent's channels and by the egress proxy, which have sinks of their own.
+    const nothing = { settle: async () => {}, stop: async () => {} };
+    const telling = (sink: (drafts: readonly Draft[]) => void) => ({
+      ...nothing,
+      start: async () => sink(PLANTED),
+      prepare: async (command: Command) => command,
+      observe: (drafts: readonly Draft[]) => drafts,
+    });
+    const tellers = { channels: telling, egress: telling };
     await record(
-      { ...ports, spool, shipper, sensor, redact, settings: {}, drainMsMax: 5_000 },
+      { ...ports, ...tellers, spool, shipper, sensor, redact, settings: {}, drainMsMax: 5_000 },
       { argv: ['x', '--password', PHRASE], env: {}, cwd: `/${GITHUB}` },
     );
     const shipped = Buffer.concat(frames).toString('latin1');
@@ -123,7 +132,9 @@ describe('planted secrets', () => {
     expect(leaks(onDisk)).toEqual([]);
     expect(leaks(shipped)).toEqual([]);
     const events = frames.flatMap((frame) => unframe(frame).good.map((line) => line.event));
-    expect(events.filter((event) => event.altered !== undefined)).toHaveLength(PLANTED.length + 1);
+    expect(events.filter((event) => event.altered !== undefined)).toHaveLength(
+      3 * PLANTED.length + 1,
+    );
     expect(verifyChain(stream, events)).toMatchObject({
       verdict: 'intact',
       sealed: true,
@@ -169,6 +180,16 @@ it('keeps of long texts only what the policy says', () => {
   const none = createRedactor({ key, content: 'none' })(draft({ kind: 'prompt', prompt: 'hello' }));
   expect(strings(none)).not.toContain('hello');
   expect((none as { prompt?: string }).prompt).toBeUndefined();
+  const shown = draft({
+    kind: 'approval',
+    attrs: { shown: '+ the whole diff', permission: 'edit' },
+  });
+  const hashed = createRedactor({ key, content: 'hash' })(shown) as { attrs?: object };
+  expect(hashed.attrs).toMatchObject({ permission: 'edit' });
+  expect(strings(hashed)).toMatch(/\[content:[0-9a-f]{16}:16\]/);
+  expect(hashed).toMatchObject({ altered: ['attrs:withheld:16'] });
+  const gone = createRedactor({ key, content: 'none' })(shown) as { attrs?: object };
+  expect(gone.attrs).toEqual({ permission: 'edit' });
 });
 
 describe('what a user configures', () => {
