@@ -80,7 +80,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   query: {
     summary: 'the query service: ClickHouse to GraphQL',
     usage:
-      'query --store http://…|chdb:DIR [--host H] [--port N] [--tls-cert FILE --tls-key FILE] [--tokens FILE] [--health HOST:PORT] ' +
+      'query --store http://…|chdb:DIR [--tlog URL] [--host H] [--port N] [--tls-cert FILE --tls-key FILE] [--tokens FILE] [--health HOST:PORT] ' +
       '[--oidc-issuer URL --oidc-audience NAME --oidc-tenant NAME|--oidc-tenant-claim CLAIM ' +
       '[--oidc-role ROLE=GROUP]… [--oidc-content GROUP]…] [--no-introspection] [--explorer]',
     load: async () => (await import('./commands/query.ts')).query,

@@ -6,6 +6,7 @@ import { accessDir } from '../access/local.ts';
 import { openAccess, tokensFile } from '../access/open.ts';
 import { ACCESS_FLAGS, type AccessSettings, accessSettings } from '../access/settings.ts';
 import { readTokens } from '../access/token-file.ts';
+import { tlogFetch } from '../evidence/tlog.ts';
 import { createClock, systemRandom } from '../process/clock.ts';
 import { runParts, UsageError } from '../process/lifecycle.ts';
 import { closeWeb, createWeb } from '../process/web.ts';
@@ -38,6 +39,7 @@ export async function query(args: string[]): Promise<number> {
       port: { type: 'string' },
       tenant: { type: 'string' },
       data: { type: 'string' },
+      tlog: { type: 'string' },
       ...HEALTH_FLAG,
       ...ACCESS_FLAGS,
       ...SERVE_FLAGS,
@@ -66,7 +68,8 @@ export async function query(args: string[]): Promise<number> {
   const health = healthOf(observed, [...storeChecks(store), diskCheck(dir)], clock);
   telemetry.requests(app);
   registerProbes(app, health);
-  await registerQuery(app, access.deps);
+  const tlog = values.tlog === undefined ? {} : { tlog: tlogFetch(new URL(values.tlog)) };
+  await registerQuery(app, { ...access.deps, ...tlog });
   const start = async () => {
     const at = await app.listen({ host, port });
     access.publish(at);

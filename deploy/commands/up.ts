@@ -121,7 +121,8 @@ export function createUp(options: UpOptions): Up {
       },
       shared,
     );
-    await registerQuery(app, access.deps);
+    const { files } = seal;
+    await registerQuery(app, { ...access.deps, tlog: (path) => files.read(path) });
     registerLog(app, seal.files, isLoopbackHost);
     const { journals } = access.deps;
     if (options.retention !== undefined)

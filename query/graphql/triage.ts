@@ -4,6 +4,7 @@ import { badInput } from '../errors.ts';
 import { findSession } from '../load.ts';
 import type { SessionHead } from '../render.ts';
 import { removedSession } from '../retention.ts';
+import type { LogProof } from '../sealed.ts';
 import type { CoveringCheckpoint, Proof } from '../timeline/proofs.ts';
 import type { StreamVerdicts } from '../timeline/story.ts';
 import {
@@ -35,6 +36,38 @@ const CheckpointRef = builder.objectRef<CoveringCheckpoint>('CoveringCheckpoint'
   }),
 });
 
+const LOG_COST = 5;
+const NO_LOG: LogProof = {
+  status: 'none',
+  reason: 'this service has no transparency log at hand: give "telltale query --tlog URL"',
+};
+
+const LogProofRef = builder.objectRef<LogProof>('LogProof').implement({
+  description:
+    'The head of the stream that the transparency log holds at or behind an event, and its proof of inclusion (RFC 6962) under a signed tree head. It was verified but for the signatures: those take the keys of log and witnesses.',
+  fields: (t) => ({
+    status: t.exposeString('status', {
+      description:
+        'included: the log vouches for it. contradicted: it holds another history than the store. none: see `reason`.',
+    }),
+    reason: t.exposeString('reason'),
+    leaf: t.exposeString('leaf', {
+      nullable: true,
+      description: 'The head as the log holds it: canonical JSON, the bytes of the leaf.',
+    }),
+    index: t.expose('index', { type: 'Long', nullable: true }),
+    treeSize: t.expose('treeSize', { type: 'Long', nullable: true }),
+    hashes: t.exposeStringList('hashes', {
+      nullable: true,
+      description: 'The audit path from the leaf’s sibling upwards, in hex.',
+    }),
+    checkpoint: t.exposeString('checkpoint', {
+      nullable: true,
+      description: 'The signed tree head as a C2SP note, cosignatures of witnesses included.',
+    }),
+  }),
+});
+
 const ProofRef = builder.objectRef<Proof>('Proof').implement({
   description: 'Where an event stands in its stream’s chain.',
   fields: (t) => ({
@@ -52,6 +85,13 @@ const ProofRef = builder.objectRef<Proof>('Proof').implement({
       type: CheckpointRef,
       nullable: true,
       resolve: ({ checkpoint }) => checkpoint ?? null,
+    }),
+    log: t.field({
+      type: LogProofRef,
+      description: 'That the transparency log vouches for it, or why nothing shows that.',
+      ...costs(LOG_COST),
+      resolve: ({ sealable }, _args, { sealed }) =>
+        sealed === undefined ? NO_LOG : sealed.proofOf(sealable),
     }),
   }),
 });

@@ -27,6 +27,18 @@ export interface Proof {
    */
   readonly status: 'proved' | 'changed' | 'unproved' | 'uncovered' | 'unchecked';
   readonly checkpoint?: CoveringCheckpoint;
+  /** What the transparency log is asked about, and its answer compared with. */
+  readonly sealable: Sealable;
+}
+
+/** An event's place, and what the store has of the events of its stream by their numbers. */
+export interface Sealable {
+  readonly tenant: string;
+  readonly sessionId: string;
+  readonly streamId: string;
+  readonly seq: number;
+  /** Its digest, and of a checkpoint the chain before it; undefined where there is no such event. */
+  stored(seq: number): { readonly digest: string; readonly chainHead?: string } | undefined;
 }
 
 export interface Proofs {
@@ -66,13 +78,22 @@ export function proofsOf(events: readonly FlatEvent[], streams: readonly StreamV
     }
     return list[low];
   }
+  const byId = new Map(events.map((event) => [eventId(event), event]));
+  const storedOf = (stream_id: string) => (seq: number) => {
+    const event = byId.get(eventId({ stream_id, seq }));
+    if (event === undefined) return undefined;
+    const chainHead = event.chain_head;
+    const digest = digestOf(event as unknown as TelltaleEvent);
+    return { digest, ...(chainHead === undefined ? {} : { chainHead }) };
+  };
   return {
     of(event) {
       const point = covering(event);
-      const { stream_id: streamId, seq } = event;
+      const { tenant, session_id: sessionId, stream_id: streamId, seq } = event;
       return {
         streamId,
         seq,
+        sealable: { tenant, sessionId, streamId, seq, stored: storedOf(streamId) },
         digest: digestOf(event as unknown as TelltaleEvent),
         status: statusOf(integrity.get(streamId), seq, point !== undefined),
         ...(point === undefined

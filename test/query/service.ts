@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import Fastify, { type FastifyInstance } from 'fastify';
-import type { Store } from '#schemas';
+import type { Store, TileFetch } from '#schemas';
 import { migrate } from '../../deploy/migrate.ts';
 import { openStore } from '../../deploy/stores/open.ts';
 import type { Viewer } from '../../query/access/viewer.ts';
@@ -50,13 +50,17 @@ export interface Service {
 }
 
 /** The service over `store` for one viewer; a name is an admin of that tenant who may see content. */
-export async function serve(store: Store, who: Viewer | string = TENANT): Promise<Service> {
+export async function serve(
+  store: Store,
+  who: Viewer | string = TENANT,
+  more: { readonly tlog?: TileFetch } = {},
+): Promise<Service> {
   const app = Fastify();
   const log = fakeLog();
   const meter = fakeMeter();
   const journal = memoryJournal();
   const access = accessOf(typeof who === 'string' ? viewer(who) : who, journal);
-  await registerQuery(app, { store, log, meter, clock: fakeClock(), ...access });
+  await registerQuery(app, { store, log, meter, clock: fakeClock(), ...access, ...more });
   const ask = async (query: string, variables: object = {}) => {
     const answer = await app.inject({
       method: 'POST',

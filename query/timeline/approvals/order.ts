@@ -1,7 +1,7 @@
 /** The order of question, answer and deed: after a no, before a yes, or without either. */
 import { eventId } from '#schemas';
 import type { Analysis } from '../analyse.ts';
-import { type FlatEvent, isSeen } from '../view.ts';
+import { type FlatEvent, isSeen, roleOf } from '../view.ts';
 import { before, brief, type Drift, isDenial } from './finding.ts';
 import type { Review } from './review.ts';
 
@@ -83,6 +83,27 @@ interface Deed {
 }
 
 /**
+ * Whether an answer was told in one breath with the call's result, as Gemini CLI does once the tool has
+ * come back: then its time is not when it was decided, and nothing can be said of the order.
+ */
+function isToldWithResult(
+  { callById, byId }: Analysis,
+  callId: string,
+  answer: FlatEvent,
+): boolean {
+  return (callById.get(callId)?.eventIds ?? []).some((id) => {
+    const event = byId.get(id);
+    return (
+      event !== undefined &&
+      roleOf(event) === 'result' &&
+      event.ts === answer.ts &&
+      event.source === answer.source &&
+      event.stream_id === answer.stream_id
+    );
+  });
+}
+
+/**
  * What ran before the first answer. An agent may try a command in its sandbox first and ask for
  * more when that fails: then a first try that failed, without a question before it, is none.
  */
@@ -92,6 +113,7 @@ function earlyDeed(analysis: Analysis, review: Review, deeds: readonly Deed[]): 
   if (answer === undefined || deed === undefined || deed.ns >= before(answer.ts)) return undefined;
   const asked = review.requests[0];
   if (asked !== undefined && asked.ts <= deed.ns) return deed;
+  if (isToldWithResult(analysis, review.callId, answer)) return undefined;
   const tried = review.executions[0]?.process;
   const sandboxed = review.rules.some(({ decided_by: by }) => by === 'sandbox');
   const failed = tried?.exitSignal !== undefined || (tried?.exitCode ?? 0) !== 0 || sandboxed;

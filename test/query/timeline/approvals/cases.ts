@@ -50,6 +50,11 @@ export const BENIGN: Readonly<Record<string, Case>> = {
     answer(s, 200, { command: undefined, decided_by: 'config', scope: undefined }),
     ...anyRun(s, 300),
   ],
+  'decided by the configuration, told together with the result': (s) => [
+    ...call(s),
+    answer({ ...s, skewMs: 0 }, 900, { decided_by: 'config', scope: undefined }),
+    ...anyRun(s, 300),
+  ],
   'refused, and nothing ran': (s) => [
     ...call(s, {}, { outcome: 'denied', exit_code: undefined }),
     answer(s, 200, { decision: 'denied' }),
