@@ -38,6 +38,7 @@ describe('the triage packet', () => {
         digest: digestOf(event as unknown as TelltaleEvent),
         status: 'proved',
         checkpoint: expect.objectContaining({ eventId: eventId(close), seq: close.seq }),
+        sealable: expect.objectContaining({ streamId: event.stream_id, seq: event.seq }),
       });
   });
 
