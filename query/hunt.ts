@@ -39,12 +39,14 @@ import type { Runner } from './run.ts';
 
 /** The most sessions that one backtest looks into. */
 export const HUNT_SESSIONS_MAX = 1_000_000;
-/**
- * Sessions whose rows are read together, and how many rows they have at most that matter to any
- * rule; a session of more rows is read alone and in order.
- */
-const CHUNK_SESSIONS = 2_000;
+/** Sessions whose rows are read together, at most … */
+const CHUNK_SESSIONS = 5_000;
+/** … and how many rows they may have that matter to any rule, before it is known how many of these
+ * are read, and ever. A session of more rows than the first is read alone and in order. */
 const CHUNK_ROWS = 200_000;
+const CHUNK_ROWS_MAX = 1_000_000;
+/** Events that are held of the sessions that are read together, as far as it can be foreseen. */
+const CHUNK_EVENTS = 100_000;
 /** Events that are judged before whoever else waits for this thread gets a turn. */
 const TURN_EVENTS = 2_000;
 /** Dozens of conditions cost as much for a block of few rows as for one of many. */
@@ -137,18 +139,26 @@ function* novelEvents(rows: readonly Row[], tenant: string): Generator<TelltaleE
     }
 }
 
-/** Sessions, a few at a time, those of very many rows alone. */
-function* chunks(sessions: ReadonlyMap<string, SessionNeeds>): Generator<Sessions> {
+/** Sessions, of as many rows at a time as `rowsMax` says then, those of very many rows alone. */
+function* chunks(
+  sessions: ReadonlyMap<string, SessionNeeds>,
+  rowsMax: () => number,
+): Generator<Sessions> {
   let chunk = new Map<string, SessionNeeds>();
   let rows = 0;
   for (const [session, needs] of sessions) {
-    if (chunk.size > 0 && (chunk.size >= CHUNK_SESSIONS || rows + needs.rows > CHUNK_ROWS)) {
+    const full = chunk.size >= CHUNK_SESSIONS || rows + needs.rows > rowsMax();
+    if (chunk.size > 0 && (full || needs.rows > CHUNK_ROWS)) {
       yield chunk;
       chunk = new Map();
       rows = 0;
     }
     chunk.set(session, needs);
     rows += needs.rows;
+    if (needs.rows <= CHUNK_ROWS) continue;
+    yield chunk;
+    chunk = new Map();
+    rows = 0;
   }
   if (chunk.size > 0) yield chunk;
 }
@@ -327,14 +337,17 @@ class Chase {
   async run(): Promise<void> {
     await this.#findNovel();
     let judged = Promise.resolve();
-    for (const chunk of chunks(this.#sessions)) {
+    let rowsMax = CHUNK_ROWS;
+    for (const chunk of chunks(this.#sessions, () => rowsMax)) {
       const rows = [...chunk.values()].reduce((sum, one) => sum + one.rows, 0);
-      if (rows > CHUNK_ROWS) {
+      if (chunk.size === 1 && rows > CHUNK_ROWS) {
         await judged;
         await this.#readLarge(chunk);
         continue;
       }
       const read = await this.#read(chunk);
+      const events = [...read.values()].reduce((sum, one) => sum + one.length, 1);
+      rowsMax = Math.min(Math.max((CHUNK_EVENTS * rows) / events, CHUNK_ROWS), CHUNK_ROWS_MAX);
       await judged;
       judged = this.#judge(read, chunk);
       // Where it fails while more is read, it is told when that has been read.
