@@ -102,6 +102,21 @@ export function describeStore(name: string, store: () => Store): void {
       }
     });
 
+    it('gives the same by column, none of nothing, and the same faults', async () => {
+      const text =
+        "SELECT number AS n, concat('a/\\n', toString(number)) AS s, map('k', s) AS m FROM numbers({c:UInt8})";
+      for (const c of [0, 3]) {
+        const rows = await store().query(sql(text, { c }), LIMITS);
+        const columns = await store().columns(sql(text, { c }), LIMITS);
+        expect(Object.keys(columns)).toEqual(['n', 's', 'm']);
+        for (const [name, values] of Object.entries(columns))
+          expect(values).toEqual(rows.map((row) => row[name]));
+      }
+      const many = sql('SELECT number FROM numbers(11)', {});
+      const failing = store().columns(many, { ...LIMITS, rowsMax: 10 });
+      await expect(failing).rejects.toMatchObject({ fault: { code: 'limit' } });
+    });
+
     it('leaves what looks like a placeholder in a string or comment alone', async () => {
       const text = "SELECT '{v:String}' AS a, {v:String} AS b -- {w:String} ; x\n";
       expect(await store().query(sql(text, { v: 'x' }), LIMITS)).toEqual([

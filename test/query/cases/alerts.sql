@@ -50,8 +50,7 @@ SELECT toString(session_id) AS id, toString(toUnixTimestamp64Nano(minIf(first_ts
 --   tenant = "acme"
 --   until = "4102444800000000000"
 --   v0 = ["exec"]
---   v1 = "exec"
-SELECT toString(session_id) AS session, toString(cityHash64(session_id)) AS hash, count() AS rows_count, groupBitOr(m0) AS any0, [CAST([], 'Array(String)')] AS keys, [((bitTest(any0, 0)))] AS rules FROM (SELECT session_id, toUnixTimestamp64Nano(least(ts, observed_ts)) AS time, toUInt64(1) AS m0 FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (kind = {v1:String})) WHERE (m0 != 0) GROUP BY session_id HAVING (has(rules, 1)) AND (min(time) <= {until:Int64} AND max(time) >= {since:Int64}) ORDER BY intDiv(min(time), 86400000000000), session_id LIMIT 1000001;
+SELECT toString(session_id) AS session, toString(cityHash64(session_id)) AS hash, count() AS rows_count, groupBitOr(m0) AS any0, [CAST([], 'Array(String)')] AS keys, [((bitTest(any0, 0)))] AS rules FROM (SELECT session_id, toUnixTimestamp64Nano(least(ts, observed_ts)) AS time, toUInt64(1) AS m0 FROM telltale.events WHERE (tenant = {tenant:String}) AND ({journal:UInt8} = 1 OR kind != 'access') AND (kind IN {v0:Array(String)})) WHERE (m0 != 0) GROUP BY session_id HAVING (has(rules, 1)) AND (min(time) <= {until:Int64} AND max(time) >= {since:Int64}) ORDER BY intDiv(min(time), 86400000000000), session_id LIMIT 1000001;
 
 -- reads 31 rows, 13988 bytes
 --   content = 1
