@@ -39,7 +39,8 @@ const SERIES = [
 ];
 const TEXT = '#9a9ba6';
 const GRID = '#2a2d33';
-const FONT = 'Inter, "DejaVu Sans", Arial, sans-serif';
+/** ECharts puts it into an attribute as it is. */
+const FONT = "Inter, 'DejaVu Sans', Arial, sans-serif";
 
 /** Long names keep their beginning: what follows stands in the table. */
 const NAME_CHARACTERS_MAX = 36;
