@@ -102,6 +102,26 @@ const joined = (outcomes: readonly Outcome[]): Pick<Outcome, 'raised' | 'withdra
   withdrawn: outcomes.flatMap(({ withdrawn }) => withdrawn),
 });
 
+/** The events of a session that the engine has not seen, each stream in order. */
+function unseen(session: Session, events: readonly TelltaleEvent[]): TelltaleEvent[] {
+  return events.filter(({ stream_id, seq }) => {
+    if (seq <= (session.seen.get(stream_id) ?? -1)) return false;
+    session.seen.set(stream_id, seq);
+    return true;
+  });
+}
+
+function bySession(events: readonly TelltaleEvent[]): Map<string, TelltaleEvent[]> {
+  const out = new Map<string, TelltaleEvent[]>();
+  for (const event of events) {
+    const name = nameOf(event);
+    const list = out.get(name);
+    if (list === undefined) out.set(name, [event]);
+    else list.push(event);
+  }
+  return out;
+}
+
 export function createDetect(deps: DetectDeps): Detect {
   const { store, writer, log, meter, clock, engine } = deps;
   const limits = deps.limits ?? DETECT_LIMITS;
@@ -153,15 +173,6 @@ export function createDetect(deps: DetectDeps): Detect {
     return { raised: [...raised.values()], withdrawn: gone.map(({ alert }) => alert), stale: [] };
   }
 
-  /** The events of a session that the engine has not seen, each stream in order. */
-  function unseen(session: Session, events: readonly TelltaleEvent[]): TelltaleEvent[] {
-    return events.filter(({ stream_id, seq }) => {
-      if (seq <= (session.seen.get(stream_id) ?? -1)) return false;
-      session.seen.set(stream_id, seq);
-      return true;
-    });
-  }
-
   const write = (outcome: Pick<Outcome, 'raised' | 'withdrawn'>, signal: AbortSignal) =>
     raiser.write(outcome, (alert) => sessions.get(nameOf(alert))?.book, signal);
 
@@ -183,17 +194,6 @@ export function createDetect(deps: DetectDeps): Detect {
       log.warn('detect.evicted', { states: evicted - evictedBefore });
     }
     evictedBefore = evicted;
-  }
-
-  function bySession(events: readonly TelltaleEvent[]): Map<string, TelltaleEvent[]> {
-    const out = new Map<string, TelltaleEvent[]>();
-    for (const event of events) {
-      const name = nameOf(event);
-      const list = out.get(name);
-      if (list === undefined) out.set(name, [event]);
-      else list.push(event);
-    }
-    return out;
   }
 
   async function seeSession(
