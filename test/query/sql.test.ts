@@ -45,6 +45,13 @@ const PLANS: Record<string, (tenant: string) => { text: string; params: object }
   sessionPlan: (t) => plan.sessionPlan(t, SESSION),
   holdsPlan: (t) => plan.holdsPlan(t),
   removalPlan: (t) => plan.removalPlan(t, SESSION),
+  tombstonesPlan: (t) =>
+    plan.tombstonesPlan(
+      t,
+      10,
+      { id: SESSION, startedFrom: EVENT.ts, startedBefore: EVENT.ts },
+      { startedNs: EVENT.ts, id: SESSION },
+    ),
   streamsPlan: (t) => plan.streamsPlan(t, SESSION, 5),
   timelinePlan: (t) =>
     plan.timelinePlan(
