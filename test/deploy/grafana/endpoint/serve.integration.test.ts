@@ -93,9 +93,12 @@ describe.each(all)('%s', (_, shape) => {
       type === 'String' ? `CAST(${name}, 'String') AS ${name}` : name,
     );
     const plain = `SELECT ${columns.join(', ')} FROM (${ours})`;
-    const expected = Buffer.from((await engine.queryAsync(plain, { format: 'Native' })).bytes());
+    const nativeOf = async (sql: string) =>
+      Buffer.from((await engine.queryAsync(sql, { format: 'Native' })).bytes()).toString('hex');
+    // With several threads it may give the same rows in several blocks, with one in another order.
+    const expected = [await nativeOf(plain), await nativeOf(`${plain} SETTINGS max_threads = 1`)];
     // The engine writes nothing where there is no row; we say which columns there would be.
-    if (expected.length > 0) expect(answered.bytes.toString('hex')).toBe(expected.toString('hex'));
+    if (expected[0] !== '') expect(expected).toContain(answered.bytes.toString('hex'));
     else expect(answered.bytes[1]).toBe(0);
   });
 
