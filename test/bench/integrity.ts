@@ -56,16 +56,23 @@ function drafts(): Draft[] {
   return Array.from({ length: EVENTS }, () => endless.next().value as Draft);
 }
 
-/** Everything that stamping does but salts, commitments, chain and keys. */
-function stampBare(all: readonly Draft[]): void {
+/** Everything that stamping does but salts, commitments, chain and keys; events are kept, as by `stamp`. */
+function stampBare(all: readonly Draft[]): TelltaleEvent[] {
   const clock = fakeClock();
-  for (const [seq, draft] of all.entries()) {
+  const { tenant, session_id, stream_id, ...others } = IDENTITY;
+  const given = Object.entries(others);
+  return all.map((draft, seq) => {
     const observed_ts = clock.wallNs().toString();
-    const event = { ...fitDraft(draft), ...IDENTITY, seq, observed_ts } as TelltaleEvent;
+    // Made as the stamper makes it: fields that are added after a spread cost a micro-second each.
+    const event: Record<string, unknown> = { tenant, session_id, stream_id, seq, observed_ts };
+    for (const [name, value] of given) event[name] = value;
+    const fitted = fitDraft(draft) as unknown as Record<string, unknown>;
+    for (const name in fitted) event[name] = fitted[name];
     // It finds the salt missing, but only after it has checked everything else.
     validate(event);
-    Buffer.from(canonical(event), 'utf8');
-  }
+    Buffer.from(canonical(event as unknown as TelltaleEvent), 'utf8');
+    return event as unknown as TelltaleEvent;
+  });
 }
 
 const own = { source: 'collector', assurance: 'verified' } as const;
@@ -118,7 +125,7 @@ const rows = events.map(rowOfEvent);
 for (const event of events)
   if (!validateStored(event).ok) throw new Error(`${event.kind} ${event.seq} is not valid`);
 
-const bare = cost(() => stampBare(all));
+const bare = cost(() => void stampBare(all));
 const whole = cost(() => void stamp(all));
 const figures = {
   'stamp, all of it': whole,
