@@ -7,6 +7,7 @@ import {
   type Clock,
   connectionAdvice,
   EVENTS_TOPIC,
+  FRAME_BYTES_MAX,
   KAFKA_TRUST,
   type KafkaSecurity,
   type Log,
@@ -59,8 +60,13 @@ const CONNECT_RETRY_MS = 2_000;
 const PARTITIONS_AT_ONCE = 4;
 /** As Kafka has it for a group that has committed nothing yet. */
 const NOTHING_COMMITTED: Committed = { offset: '-1', note: '' };
-/** A fetch brings a whole batch of each partition, with room for what Kafka puts around it. */
-const partitionBytes = (limits: BatchLimits) => limits.bytesMax + 1024 * 1024;
+/**
+ * A fetch brings a whole batch of each partition, with room for what Kafka puts around it: also one
+ * that a worker of another version began and wrote down, which may be as large as a frame. Were it
+ * less, such a batch would never be there whole, and its partition would stand still.
+ */
+const partitionBytes = (limits: BatchLimits) =>
+  Math.max(limits.bytesMax, FRAME_BYTES_MAX) + 1024 * 1024;
 /** From all partitions of one broker; a single message may be larger. */
 const FETCH_BYTES_MAX = 48 * 1024 * 1024;
 
