@@ -145,16 +145,17 @@ describe("Prempti's end-to-end cases", () => {
 
 describe.skipIf(!fs.existsSync(BENIGN))('over the benign sessions', () => {
   /** Each command counts as one of a shell tool, whatever its agent calls that tool. */
-  const lines = fs
-    .readFileSync(BENIGN, 'utf8')
-    .trim()
-    .split('\n')
-    .map((line) => JSON.parse(line) as { kind: string; session: string; command?: string })
-    .filter(({ kind, command }) => kind === 'tool_call' && command);
+  const linesOf = () =>
+    fs
+      .readFileSync(BENIGN, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { kind: string; session: string; command?: string })
+      .filter(({ kind, command }) => kind === 'tool_call' && command);
 
   it('fire as often as the README says', () => {
     const counts = new Map<string, number>();
-    for (const { command } of lines)
+    for (const { command } of linesOf())
       for (const title of matched(rules, bash(command ?? '')))
         counts.set(title, (counts.get(title) ?? 0) + 1);
     const said = fs
